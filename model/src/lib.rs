@@ -1,0 +1,15 @@
+//! From events to what happened (`Trace`) and to what each task asked for (`demand`).
+//!
+//! Knows tasks, CPUs, intervals, waits and what is missing. Does not know file
+//! formats' quirks, nor policies. It re-exports the event vocabulary of
+//! `trace-formats`, because a replayed schedule is written in it too.
+
+pub mod host;
+mod task;
+
+pub use host::{Host, HostTask};
+pub use task::{CpuSet, SchedPolicy, TaskId, TaskInfo, TaskTracker, nice_of_prio};
+pub use trace_formats::{
+    Context, CpuId, Event, FormatInfo, HasReturn, LockFlags, LockId, Lost, NameId, Names, Nanos,
+    PrevState, Recording, SchedEvent, Tid, Timestamp, WakeFields,
+};

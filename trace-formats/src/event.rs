@@ -1,0 +1,248 @@
+//! The one vocabulary that every format is read into: what the file says, not what it means.
+
+use crate::{CpuId, LockId, NameId, PrevState, Tid, Timestamp};
+
+/// One record of a trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// The CPU that recorded it.
+    pub cpu: CpuId,
+    /// In which context it was recorded.
+    pub context: Context,
+    /// The task that was running on that CPU (`common_pid`).
+    pub tid: Tid,
+    /// What happened.
+    pub kind: SchedEvent,
+}
+
+/// The execution context of a record, from `common_flags` or the flag column of the text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Context {
+    /// The format does not say.
+    #[default]
+    Unknown,
+    /// The task itself.
+    Task,
+    /// A softirq on top of the task.
+    SoftIrq,
+    /// A hardware interrupt (or NMI) on top of the task.
+    HardIrq,
+}
+
+/// Lock flags of `contention_begin` (`LCB_F_*`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LockFlags(pub u32);
+
+impl LockFlags {
+    /// The waiter spins.
+    pub const SPIN: u32 = 1;
+    /// A reader.
+    pub const READ: u32 = 2;
+    /// A writer.
+    pub const WRITE: u32 = 4;
+    /// An `rt_mutex`.
+    pub const RT: u32 = 8;
+    /// A percpu rwsem.
+    pub const PERCPU: u32 = 16;
+    /// A `struct mutex`.
+    pub const MUTEX: u32 = 32;
+
+    /// True when all bits of `mask` are set.
+    #[must_use]
+    pub fn has(self, mask: u32) -> bool {
+        self.0 & mask == mask
+    }
+}
+
+/// What a record says. Field names follow the kernel's `format` files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SchedEvent {
+    /// `sched_switch`.
+    Switch {
+        /// Task that left the CPU.
+        prev: Tid,
+        /// Its name.
+        prev_comm: NameId,
+        /// Its kernel priority (0..139; -1 for deadline).
+        prev_prio: i32,
+        /// Its state.
+        prev_state: PrevState,
+        /// Task that came.
+        next: Tid,
+        /// Its name.
+        next_comm: NameId,
+        /// Its kernel priority.
+        next_prio: i32,
+    },
+    /// `sched_waking`: emitted by the waker before a CPU is selected.
+    Waking(WakeFields),
+    /// `sched_wakeup`: the task is on a runqueue.
+    Wakeup(WakeFields),
+    /// `sched_wakeup_new`: first enqueue after fork.
+    WakeupNew(WakeFields),
+    /// `sched_migrate_task`.
+    MigrateTask {
+        /// Task that changes runqueue.
+        tid: Tid,
+        /// Its name.
+        comm: NameId,
+        /// Its kernel priority.
+        prio: i32,
+        /// From here.
+        orig_cpu: CpuId,
+        /// To here.
+        dest_cpu: CpuId,
+    },
+    /// `sched_process_fork`.
+    Fork {
+        /// Forking task.
+        parent: Tid,
+        /// Its name.
+        parent_comm: NameId,
+        /// New task.
+        child: Tid,
+        /// Its name.
+        child_comm: NameId,
+    },
+    /// `sched_process_exec`.
+    Exec {
+        /// Task id after the exec.
+        tid: Tid,
+        /// Task id before it (differs when a thread execs).
+        old_tid: Tid,
+    },
+    /// `sched_process_exit`: the start of exit; the last switch comes later.
+    Exit {
+        /// Exiting task.
+        tid: Tid,
+        /// Its name.
+        comm: NameId,
+        /// Its kernel priority.
+        prio: i32,
+    },
+    /// `sched_pi_setprio`: `rt_mutex` boosting.
+    PiSetprio {
+        /// Boosted task.
+        tid: Tid,
+        /// Its name.
+        comm: NameId,
+        /// Kernel priority before.
+        old_prio: i32,
+        /// Kernel priority after.
+        new_prio: i32,
+    },
+    /// `sched_stat_runtime`.
+    StatRuntime {
+        /// Executing task.
+        tid: Tid,
+        /// Nanoseconds since the last such record.
+        runtime_ns: u64,
+    },
+    /// `lock:contention_begin`.
+    ContentionBegin {
+        /// The lock.
+        lock: LockId,
+        /// Its kind and the waiter's way to wait.
+        flags: LockFlags,
+    },
+    /// `lock:contention_end`.
+    ContentionEnd {
+        /// The lock.
+        lock: LockId,
+        /// 0 when acquired, else `-errno`.
+        ret: i32,
+    },
+    /// `lock:contended_release`.
+    ContendedRelease {
+        /// The lock.
+        lock: LockId,
+    },
+    /// Entry of `mutex_lock` and its interruptible and killable forms (detail `full`).
+    ///
+    /// The plain form returns nothing: acquired here, or at `contention_end`
+    /// when it contends. The other forms answer with [`SchedEvent::MutexLockReturn`].
+    MutexLock {
+        /// The mutex.
+        lock: LockId,
+        /// False for the plain form.
+        has_return: HasReturn,
+    },
+    /// Return of `mutex_lock_interruptible` or `mutex_lock_killable` (detail `full`).
+    MutexLockReturn {
+        /// The mutex.
+        lock: LockId,
+        /// 0 when acquired, else `-errno`.
+        ret: i32,
+    },
+    /// Return of `mutex_trylock` (detail `full`).
+    MutexTrylock {
+        /// The mutex.
+        lock: LockId,
+        /// Whether it was acquired.
+        ret: i32,
+    },
+    /// Entry of `mutex_unlock` (detail `full`).
+    MutexUnlock {
+        /// The mutex.
+        lock: LockId,
+    },
+    /// `timer:hrtimer_start`.
+    HrtimerStart {
+        /// Address of the timer.
+        timer: u64,
+        /// Name of its function; empty when the file has no symbol for it.
+        function: NameId,
+        /// Hard expiry on the timer's clock, nanoseconds.
+        expires_ns: i64,
+    },
+    /// `resched:donor`, our own: CPU `cpu` now runs `running` on the scheduling context of `donor`.
+    Donor {
+        /// Whose entitlement is spent.
+        donor: Tid,
+        /// Who executes.
+        running: Tid,
+    },
+    /// `resched:proxy_migrate`, our own: a blocked donor's scheduling context changes runqueue.
+    ProxyMigrate {
+        /// The blocked donor.
+        tid: Tid,
+        /// From here.
+        orig_cpu: CpuId,
+        /// To the owner's CPU.
+        dest_cpu: CpuId,
+    },
+    /// `resched:proxy_return`, our own: a migrated donor returns in its wakeup.
+    ProxyReturn {
+        /// The donor.
+        tid: Tid,
+        /// From the owner's CPU.
+        orig_cpu: CpuId,
+        /// To the CPU selected.
+        dest_cpu: CpuId,
+    },
+}
+
+/// The fields that the three wakeup events share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WakeFields {
+    /// The woken task.
+    pub tid: Tid,
+    /// Its name.
+    pub comm: NameId,
+    /// Its kernel priority.
+    pub prio: i32,
+    /// Its CPU as known at that moment: for `sched_waking` the previous one.
+    pub target_cpu: CpuId,
+}
+
+/// Whether a lock entry is followed by a return event of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HasReturn {
+    /// `mutex_lock`: no.
+    No,
+    /// `mutex_lock_interruptible`, `mutex_lock_killable`: yes, with a result.
+    Yes,
+}

@@ -1,0 +1,75 @@
+//! Identifiers as the kernel printed them, and nothing more.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A CPU of the traced machine. Numbers may have holes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CpuId(pub u32);
+
+/// What a sched event calls `pid`: a kernel thread id, reused after exit. 0 is an idle task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Tid(pub i32);
+
+impl Tid {
+    /// The idle task of any CPU (`swapper`).
+    pub const IDLE: Self = Self(0);
+}
+
+/// The address of a lock object, as in `lock_addr`. The kernel may reuse it after a free.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LockId(pub u64);
+
+impl fmt::Display for LockId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+/// An index into [`Names`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NameId(pub u32);
+
+/// The distinct task and timer-function names of one recording.
+///
+/// Names come from outside: they may hold spaces, brackets, arrows or markup.
+/// Bytes that are not UTF-8 are kept readable as U+FFFD.
+#[derive(Clone, Debug)]
+pub struct Names {
+    texts: Vec<String>,
+    ids: std::collections::BTreeMap<String, NameId>,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        let mut names = Self { texts: Vec::new(), ids: std::collections::BTreeMap::new() };
+        names.id("");
+        names
+    }
+}
+
+impl Names {
+    /// The id of `text`, new or known. The empty name is always id 0.
+    ///
+    /// # Panics
+    ///
+    /// After 2^32 distinct names.
+    pub fn id(&mut self, text: &str) -> NameId {
+        if let Some(&id) = self.ids.get(text) {
+            return id;
+        }
+        let id = NameId(u32::try_from(self.texts.len()).expect("fewer than 2^32 distinct names"));
+        self.texts.push(text.to_owned());
+        self.ids.insert(text.to_owned(), id);
+        id
+    }
+
+    /// The text of `id`; empty for an id of another recording that is out of range.
+    #[must_use]
+    pub fn text(&self, id: NameId) -> &str {
+        self.texts.get(id.0 as usize).map_or("", String::as_str)
+    }
+}

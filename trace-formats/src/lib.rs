@@ -1,0 +1,20 @@
+//! Bytes of Linux scheduling traces in, one event vocabulary out.
+//!
+//! Knows tracepoint layouts, kernel versions and clocks. Does not know what a
+//! schedule is, nor whether events make sense together: that is `model`'s work.
+//! Takes bytes, never a path; a damaged trace is data: what can be read is
+//! returned together with its [`Oddity`] list.
+
+mod error;
+mod event;
+mod id;
+mod recording;
+mod task_state;
+mod time;
+
+pub use error::{Error, ErrorKind, Position};
+pub use event::{Context, Event, HasReturn, LockFlags, SchedEvent, WakeFields};
+pub use id::{CpuId, LockId, NameId, Names, Tid};
+pub use recording::{FormatInfo, Lost, Oddity, Recording};
+pub use task_state::PrevState;
+pub use time::{Nanos, Timestamp};
