@@ -4,9 +4,11 @@
 //! formats' quirks, nor policies. It re-exports the event vocabulary of
 //! `trace-formats`, because a replayed schedule is written in it too.
 
+pub mod demand;
 pub mod host;
 mod task;
 
+pub use demand::{Demand, Machine, Op, SchedParams};
 pub use host::{Host, HostTask};
 pub use task::{CpuSet, SchedPolicy, TaskId, TaskInfo, TaskTracker, nice_of_prio};
 pub use trace_formats::{

@@ -1,0 +1,217 @@
+//! What each task asked for, freed from when it got it.
+//!
+//! A [`Demand`] is the input of a replay: per task a program of [`Op`]s. Times
+//! in it are CPU time or spans from an interaction; only a timer may name an
+//! absolute point, because the outside world keeps its own clock.
+
+use crate::{
+    CpuId, CpuSet, LockFlags, LockId, Names, Nanos, PrevState, SchedPolicy, TaskId, TaskInfo,
+    Timestamp,
+};
+
+/// A dense index of a lock within one [`Demand`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LockIndex(pub u32);
+
+impl LockIndex {
+    /// The index into [`Demand::locks`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One interaction of a task, or the CPU time before the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// CPU time. Preemption is not an interaction; neither is spinning, which a replay recreates.
+    Compute(Nanos),
+    /// Acquire a mutex.
+    Lock(LockIndex),
+    /// Acquire a mutex or give up at once; `acquired` is what the recording saw.
+    ///
+    /// A replay that finds it otherwise skips the matching [`Op::Unlock`].
+    TryLock {
+        /// The mutex.
+        lock: LockIndex,
+        /// Whether the recording acquired it.
+        acquired: bool,
+    },
+    /// Release a mutex.
+    Unlock(LockIndex),
+    /// Wake `target`: its next [`Op::Wait`] is over, whether it has begun or not.
+    Wake {
+        /// The woken task.
+        target: TaskId,
+    },
+    /// Wait for one [`Op::Wake`] of another task.
+    Wait {
+        /// State while waiting.
+        state: PrevState,
+        /// The lock that is waited for, when it is not a mutex and the trace names it.
+        on: Option<(LockIndex, LockFlags)>,
+    },
+    /// Sleep until a timer or a device ends it.
+    Sleep {
+        /// When it ends.
+        until: SleepEnd,
+        /// State while asleep.
+        state: PrevState,
+        /// The lock that is waited for, when the trace names one.
+        on: Option<(LockIndex, LockFlags)>,
+    },
+    /// A new task becomes runnable.
+    Fork {
+        /// The new task; its program starts here.
+        child: TaskId,
+    },
+    /// Class, priority or affinity change.
+    SetSched(SchedParams),
+    /// Give up the CPU, stay runnable.
+    Yield,
+    /// The task ends.
+    Exit,
+}
+
+/// When a sleep ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SleepEnd {
+    /// This long after it begins: a closed loop, or a device's latency.
+    After(Nanos),
+    /// At this time of the trace's clock; a sleep that begins later does not block.
+    At(Timestamp),
+    /// At the first multiple of `period` from `phase` later than the moment the sleep begins:
+    /// a periodic task that skips what it missed.
+    Period {
+        /// Any one release.
+        phase: Timestamp,
+        /// Distance of two releases.
+        period: Nanos,
+    },
+}
+
+/// Scheduling parameters of a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SchedParams {
+    /// Policy.
+    pub policy: SchedPolicy,
+    /// Nice level, -20..=19 (fair policies).
+    pub nice: i32,
+    /// Realtime priority, 1..=99 (`Fifo`, `Rr`).
+    pub rt_priority: i32,
+    /// Deadline budget, or a fair task's own slice; nanoseconds, 0 when unset.
+    pub runtime: Nanos,
+    /// Relative deadline.
+    pub deadline: Nanos,
+    /// Period.
+    pub period: Nanos,
+}
+
+impl SchedParams {
+    /// Kernel priority: 0..=98 realtime, 100..=139 fair, -1 deadline.
+    #[must_use]
+    pub fn kernel_prio(&self) -> i32 {
+        match self.policy {
+            SchedPolicy::Fifo | SchedPolicy::Rr => 99 - self.rt_priority,
+            SchedPolicy::Deadline => -1,
+            _ => 120 + self.nice,
+        }
+    }
+
+    /// Parameters of a fair task at `nice`.
+    #[must_use]
+    pub fn fair(nice: i32) -> Self {
+        Self { nice, ..Self::default() }
+    }
+}
+
+/// How a task comes into the replay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// Runnable at this time, on this CPU.
+    At(Timestamp, CpuId),
+    /// Asleep from the start; its program begins with a [`Op::Wait`] or [`Op::Sleep`].
+    Asleep(CpuId),
+    /// By an [`Op::Fork`] of another task.
+    Forked,
+}
+
+/// One task's demand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskDemand {
+    /// Identity, as in the trace.
+    pub info: TaskInfo,
+    /// How it comes in.
+    pub arrival: Arrival,
+    /// Parameters at arrival.
+    pub sched: SchedParams,
+    /// CPUs it may run on; `None`: all.
+    pub affinity: Option<CpuSet>,
+    /// Mutexes it holds when the recording begins.
+    pub holds: Vec<LockIndex>,
+    /// Its program.
+    pub ops: Vec<Op>,
+}
+
+/// One lock of a demand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DemandLock {
+    /// Its address in the trace.
+    pub lock: LockId,
+    /// Flags of its first contention; [`LockFlags::MUTEX`] for a mutex known from its calls alone.
+    pub flags: LockFlags,
+}
+
+/// Preemption models.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preemption {
+    /// Only at explicit points and on return to user mode.
+    None,
+    /// As `None`, plus `might_sleep` points.
+    Voluntary,
+    /// Fair requests wait for the next tick or return to user mode.
+    Lazy,
+    /// Anywhere.
+    #[default]
+    Full,
+}
+
+/// The machine the demand is replayed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Online CPUs, ascending.
+    pub cpus: Vec<CpuId>,
+    /// Ticks per second.
+    pub hz: u32,
+    /// The tick's distance from a multiple of its period on the trace clock.
+    pub tick_phase: Nanos,
+    /// Preemption model.
+    pub preemption: Preemption,
+    /// Whether slice ends are timed precisely.
+    pub hrtick: bool,
+    /// EEVDF base slice.
+    pub base_slice: Nanos,
+    /// Last-level cache by position in `cpus`.
+    pub llc_of_cpu: Vec<u32>,
+    /// NUMA node by position in `cpus`.
+    pub node_of_cpu: Vec<u32>,
+    /// What was assumed because neither trace nor sidecar says; for people.
+    pub assumed: Vec<String>,
+}
+
+/// Everything a replay needs.
+#[derive(Clone, Debug)]
+pub struct Demand {
+    /// The machine.
+    pub machine: Machine,
+    /// Programs, indexed by [`TaskId`].
+    pub tasks: Vec<TaskDemand>,
+    /// Locks, indexed by [`LockIndex`].
+    pub locks: Vec<DemandLock>,
+    /// Names used by the tasks.
+    pub names: Names,
+    /// When the recording begins.
+    pub start: Timestamp,
+    /// When it ends.
+    pub end: Timestamp,
+}
