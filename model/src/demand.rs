@@ -4,6 +4,13 @@
 //! in it are CPU time or spans from an interaction; only a timer may name an
 //! absolute point, because the outside world keeps its own clock.
 
+mod extract;
+mod latency;
+mod machine;
+mod sleep;
+
+pub use extract::{DemandNote, extract};
+
 use crate::{
     CpuId, CpuSet, LockFlags, LockId, Names, Nanos, PrevState, SchedPolicy, TaskId, TaskInfo,
     Timestamp,
@@ -136,6 +143,17 @@ pub enum Arrival {
     Forked,
 }
 
+/// A fair task's place in virtual time at its arrival; virtual nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InitialFair {
+    /// `vruntime` of a task that arrives runnable, relative to the queue's zero.
+    pub vruntime_ns: i64,
+    /// Its virtual deadline, relative to the same zero.
+    pub deadline_ns: i64,
+    /// Lag saved by a task that arrives asleep; positive: it is owed service.
+    pub lag_ns: i64,
+}
+
 /// One task's demand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskDemand {
@@ -149,6 +167,8 @@ pub struct TaskDemand {
     pub affinity: Option<CpuSet>,
     /// Mutexes it holds when the recording begins.
     pub holds: Vec<LockIndex>,
+    /// Where it starts in virtual time, when that is known; only scripts know it.
+    pub initial_fair: Option<InitialFair>,
     /// Its program.
     pub ops: Vec<Op>,
 }
@@ -199,6 +219,17 @@ pub struct Machine {
     pub assumed: Vec<String>,
 }
 
+/// Median times that the recorded kernel's own work took; zero where the trace shows none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Latencies {
+    /// From a wakeup to the switch it causes on a busy CPU.
+    pub wake_busy: Nanos,
+    /// From a wakeup to the switch it causes on an idle CPU.
+    pub wake_idle: Nanos,
+    /// From the timer that ends a slice to the switch it causes.
+    pub slice_end: Nanos,
+}
+
 /// Everything a replay needs.
 #[derive(Clone, Debug)]
 pub struct Demand {
@@ -210,6 +241,8 @@ pub struct Demand {
     pub locks: Vec<DemandLock>,
     /// Names used by the tasks.
     pub names: Names,
+    /// What the kernel's own work took in the recording.
+    pub latencies: Latencies,
     /// When the recording begins.
     pub start: Timestamp,
     /// When it ends.

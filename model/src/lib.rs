@@ -6,6 +6,7 @@
 
 pub mod demand;
 pub mod host;
+mod script;
 mod task;
 
 pub use demand::{Demand, Machine, Op, SchedParams};

@@ -9,6 +9,7 @@ mod error;
 mod event;
 mod id;
 mod recording;
+pub mod script;
 mod task_state;
 mod time;
 

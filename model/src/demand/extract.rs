@@ -1,0 +1,604 @@
+//! One pass over the events of a recording that turns what happened into what was asked for.
+
+use super::sleep::{TimerSleep, find_period};
+use super::{
+    Arrival, Demand, DemandLock, LockIndex, Op, SchedParams, SleepEnd, TaskDemand, latency, machine,
+};
+use crate::{
+    Context, CpuId, CpuSet, Event, Host, HostTask, LockFlags, LockId, Nanos, PrevState, Recording,
+    SchedEvent, SchedPolicy, TaskId, TaskTracker, Tid, Timestamp,
+};
+use std::collections::BTreeMap;
+
+/// Something the demand does not say as well as one would wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DemandNote {
+    /// A mutex was released whose acquisition is not in the trace; its section's start is a guess.
+    SectionStartGuessed,
+    /// A mutex wait ended without the mutex.
+    LockAttemptFailed,
+    /// A task fell asleep and ran again without a wakeup between.
+    WakeupMissing,
+    /// A wakeup's context is not recorded: taken as a task's if one was running.
+    WakerContextGuessed,
+    /// A wait was still going on when the recording ended.
+    WaitCutOff,
+}
+
+/// A wait that a task has begun.
+#[derive(Clone, Copy, Debug)]
+struct Asleep {
+    since: u64,
+    state: PrevState,
+    on: Option<(LockIndex, LockFlags)>,
+    /// Part of a mutex acquisition: the replay recreates it.
+    in_mutex: bool,
+    /// A timer of its own was armed (expiry, when, CPU time at that moment).
+    timer: Option<(u64, u64, u64)>,
+}
+
+/// A `contention_begin` without its end.
+#[derive(Clone, Copy, Debug)]
+struct Contending {
+    lock: LockIndex,
+    flags: LockFlags,
+    spinning: bool,
+}
+
+/// A point in a program: before op `op`, after `into` ns of the compute that stands there.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    at: u64,
+    op: usize,
+    into: u64,
+}
+
+#[derive(Debug, Default)]
+struct Build {
+    ops: Vec<Op>,
+    arrival: Option<Arrival>,
+    sched: Option<SchedParams>,
+    first_sched: SchedParams,
+    on_cpu: Option<u64>,
+    /// CPU time since the last op, and since the beginning.
+    compute: u64,
+    total: u64,
+    asleep: Option<Asleep>,
+    contending: Option<Contending>,
+    entered: Option<LockIndex>,
+    failed_entry: Option<usize>,
+    held: Vec<LockIndex>,
+    holds: Vec<LockIndex>,
+    timer: Option<(u64, u64, u64)>,
+    timer_sleeps: Vec<TimerSleep>,
+    woken: Mark,
+}
+
+impl Build {
+    /// Adds the CPU time up to `at`, unless it was spinning.
+    fn run_to(&mut self, at: u64) {
+        let spinning = self.contending.is_some_and(|c| c.spinning);
+        if let Some(since) = self.on_cpu.as_mut() {
+            let span = at.saturating_sub(*since);
+            *since = at;
+            if !spinning {
+                self.compute += span;
+                self.total += span;
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.compute > 0 {
+            self.ops.push(Op::Compute(Nanos(self.compute)));
+            self.compute = 0;
+        }
+    }
+
+    fn push(&mut self, op: Op) -> usize {
+        self.flush();
+        self.ops.push(op);
+        self.ops.len() - 1
+    }
+
+    fn mark(&self, at: u64) -> Mark {
+        Mark { at, op: self.ops.len(), into: self.compute }
+    }
+
+    /// Inserts an op at a mark made earlier, splitting the compute that stands there.
+    fn insert(&mut self, mark: Mark, op: Op) {
+        if mark.op >= self.ops.len() {
+            let rest = self.compute.saturating_sub(mark.into);
+            self.compute = mark.into.min(self.compute);
+            self.push(op);
+            self.compute = rest;
+        } else {
+            let mut pieces = vec![op];
+            let mut at = mark.op;
+            if let Op::Compute(span) = self.ops[mark.op]
+                && mark.into > 0
+            {
+                self.ops[mark.op] = Op::Compute(Nanos(mark.into.min(span.0)));
+                at += 1;
+                if span.0 > mark.into {
+                    pieces.push(Op::Compute(Nanos(span.0 - mark.into)));
+                }
+            }
+            let n = pieces.len();
+            self.ops.splice(at..at, pieces);
+            for sleep in &mut self.timer_sleeps {
+                if sleep.op >= at {
+                    sleep.op += n;
+                }
+            }
+        }
+        self.woken = self.mark(self.woken.at.max(mark.at));
+    }
+}
+
+struct Extract<'r> {
+    recording: &'r Recording,
+    host: Option<&'r Host>,
+    tracker: TaskTracker,
+    builds: Vec<Build>,
+    running: BTreeMap<CpuId, Tid>,
+    locks: Vec<DemandLock>,
+    lock_index: BTreeMap<LockId, LockIndex>,
+    /// Latest moment at which somebody else than the next releaser is known to have had the lock.
+    last_known: BTreeMap<LockIndex, u64>,
+    /// First waiter's begin since the last release.
+    first_wait: BTreeMap<LockIndex, u64>,
+    has_mutex_calls: bool,
+    start: u64,
+    notes: BTreeMap<DemandNote, u64>,
+}
+
+/// Recovers the demand of a recording.
+///
+/// Total: what the trace leaves open is guessed and counted in the notes.
+#[must_use]
+pub fn extract(recording: &Recording, host: Option<&Host>) -> (Demand, BTreeMap<DemandNote, u64>) {
+    let start = recording.events.first().map_or(Timestamp(0), |e| e.at);
+    let end = recording.events.last().map_or(start, |e| e.at);
+    let has_mutex_calls =
+        recording.events.iter().any(|e| matches!(e.kind, SchedEvent::MutexUnlock { .. }));
+    let mut x = Extract {
+        recording,
+        host,
+        tracker: TaskTracker::default(),
+        builds: Vec::new(),
+        running: BTreeMap::new(),
+        locks: Vec::new(),
+        lock_index: BTreeMap::new(),
+        last_known: BTreeMap::new(),
+        first_wait: BTreeMap::new(),
+        has_mutex_calls,
+        start: start.0,
+        notes: BTreeMap::new(),
+    };
+    for event in &recording.events {
+        x.tracker.observe(event);
+        let n = x.tracker.tasks().len();
+        x.builds.resize_with(n, Build::default);
+        x.event(event);
+        x.tracker.settle(event);
+    }
+    x.finish(end)
+}
+
+impl Extract<'_> {
+    fn event(&mut self, e: &Event) {
+        let at = e.at.0;
+        match e.kind {
+            SchedEvent::Switch { .. } => self.switch(e),
+            SchedEvent::Waking(w) => self.waking(e, w.tid),
+            SchedEvent::Wakeup(w) => self.wakeup(e, w.tid),
+            SchedEvent::WakeupNew(w) => self.wakeup_new(e, w.tid, w.target_cpu),
+            SchedEvent::ContentionBegin { lock, flags } => self.begin(e, lock, flags),
+            SchedEvent::ContentionEnd { lock, ret } => self.end(e, lock, ret),
+            SchedEvent::ContendedRelease { lock } => self.contended_release(e, lock),
+            SchedEvent::MutexLock { lock, .. } => {
+                let lock = self.lock(lock, LockFlags(LockFlags::MUTEX));
+                if let Some(b) = self.current(e) {
+                    b.run_to(at);
+                    b.failed_entry = Some(b.push(Op::Lock(lock)));
+                    b.entered = Some(lock);
+                    b.held.push(lock);
+                }
+            }
+            SchedEvent::MutexLockReturn { ret, .. } if ret != 0 => self.lock_failed(e),
+            SchedEvent::MutexTrylock { lock, ret } => {
+                let lock = self.lock(lock, LockFlags(LockFlags::MUTEX));
+                if let Some(b) = self.current(e) {
+                    b.run_to(at);
+                    b.push(Op::TryLock { lock, acquired: ret == 1 });
+                    if ret == 1 {
+                        b.held.push(lock);
+                    }
+                }
+            }
+            SchedEvent::MutexUnlock { lock } => {
+                let lock = self.lock(lock, LockFlags(LockFlags::MUTEX));
+                self.unlock(e, lock);
+            }
+            SchedEvent::HrtimerStart { function, expires_ns, .. } => {
+                let own = self.recording.names.text(function) == "hrtimer_wakeup";
+                if own && let (Some(b), Ok(expiry)) = (self.current(e), u64::try_from(expires_ns)) {
+                    b.run_to(at);
+                    b.timer = Some((expiry, at, b.total));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn count(&mut self, note: DemandNote) {
+        *self.notes.entry(note).or_insert(0) += 1;
+    }
+
+    fn id(&self, tid: Tid) -> Option<TaskId> {
+        self.tracker.id(tid)
+    }
+
+    /// The build of the task in whose context the event was recorded, made running if unknown.
+    fn current(&mut self, e: &Event) -> Option<&mut Build> {
+        if matches!(e.context, Context::HardIrq | Context::SoftIrq) {
+            return None;
+        }
+        let id = self.id(e.tid)?;
+        let start = self.start;
+        let b = &mut self.builds[id.index()];
+        if b.arrival.is_none() {
+            b.arrival = Some(Arrival::At(Timestamp(start), e.cpu));
+            b.on_cpu = Some(start);
+        }
+        Some(b)
+    }
+
+    fn lock(&mut self, lock: LockId, flags: LockFlags) -> LockIndex {
+        let next = LockIndex(u32::try_from(self.locks.len()).unwrap_or(u32::MAX));
+        let index = *self.lock_index.entry(lock).or_insert(next);
+        if index == next {
+            self.locks.push(DemandLock { lock, flags });
+        }
+        index
+    }
+
+    fn switch(&mut self, e: &Event) {
+        let SchedEvent::Switch { prev, prev_prio, prev_state, next, next_prio, .. } = e.kind else {
+            return;
+        };
+        let at = e.at.0;
+        if let Some(id) = self.id(prev) {
+            self.sched_change(id, prev_prio);
+            let start = self.start;
+            let b = &mut self.builds[id.index()];
+            if b.arrival.is_none() {
+                b.arrival = Some(Arrival::At(Timestamp(start), e.cpu));
+                b.on_cpu = Some(start);
+            }
+            b.run_to(at);
+            b.on_cpu = None;
+            match prev_state {
+                PrevState::Runnable | PrevState::Preempted => {}
+                PrevState::Dead => {
+                    b.push(Op::Exit);
+                }
+                state => self.fall_asleep(id, at, state),
+            }
+        }
+        if let Some(id) = self.id(next) {
+            let start = self.start;
+            let b = &mut self.builds[id.index()];
+            if b.arrival.is_none() {
+                b.arrival = Some(Arrival::At(Timestamp(start), e.cpu));
+            }
+            if b.asleep.is_some() {
+                self.count(DemandNote::WakeupMissing);
+                self.wake_by_interrupt(id, at);
+            }
+            self.sched_change(id, next_prio);
+            self.builds[id.index()].on_cpu = Some(at);
+        }
+        self.running.insert(e.cpu, next);
+    }
+
+    fn fall_asleep(&mut self, id: TaskId, at: u64, state: PrevState) {
+        let b = &mut self.builds[id.index()];
+        let mutex = b.contending.is_some_and(|c| c.flags.has(LockFlags::MUTEX));
+        let on = b.contending.filter(|c| !c.spinning).map(|c| (c.lock, c.flags));
+        let timer = b.timer.take();
+        b.asleep = Some(Asleep { since: at, state, on, in_mutex: mutex, timer });
+    }
+
+    /// Applies a priority that differs from the one in force.
+    fn sched_change(&mut self, id: TaskId, prio: i32) {
+        let params = self.params(id, prio);
+        let b = &mut self.builds[id.index()];
+        match b.sched {
+            None => {
+                b.sched = Some(params);
+                b.first_sched = params;
+            }
+            Some(old) if old.kernel_prio() != prio => {
+                b.sched = Some(params);
+                b.push(Op::SetSched(params));
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn host_task(&self, id: TaskId) -> Option<&HostTask> {
+        let info = &self.tracker.tasks()[id.index()];
+        self.host?.task(info.tid, self.recording.names.text(info.comm))
+    }
+
+    /// Parameters behind a kernel priority: the sidecar's if they match it, else read off the number.
+    fn params(&self, id: TaskId, prio: i32) -> SchedParams {
+        if let Some(h) = self.host_task(id) {
+            let params = SchedParams {
+                policy: h.policy.unwrap_or_default(),
+                nice: h.nice.unwrap_or(0),
+                rt_priority: h.rt_priority.unwrap_or(0),
+                runtime: Nanos(h.runtime_ns.unwrap_or(0)),
+                deadline: Nanos(h.deadline_ns.unwrap_or(0)),
+                period: Nanos(h.period_ns.or(h.deadline_ns).unwrap_or(0)),
+            };
+            if params.kernel_prio() == prio {
+                return params;
+            }
+        }
+        if (0..=99).contains(&prio) {
+            let rt_priority = 99 - prio;
+            return SchedParams { policy: SchedPolicy::Fifo, rt_priority, ..SchedParams::default() };
+        }
+        SchedParams::fair((prio - 120).clamp(-20, 19))
+    }
+
+    fn waking(&mut self, e: &Event, target: Tid) {
+        let Some(id) = self.id(target) else { return };
+        let at = e.at.0;
+        let b = &self.builds[id.index()];
+        if b.arrival.is_none() {
+            self.first_wake(e, id);
+            return;
+        }
+        let Some(asleep) = b.asleep else { return };
+        if asleep.in_mutex {
+            self.builds[id.index()].asleep = None;
+            return;
+        }
+        let Some(waker) = self.waker(e, asleep.timer) else {
+            self.wake_by_interrupt(id, at);
+            return;
+        };
+        self.wake_by_task(waker, id, at);
+    }
+
+    /// The task that wakes, when a task does.
+    fn waker(&mut self, e: &Event, timer: Option<(u64, u64, u64)>) -> Option<TaskId> {
+        match e.context {
+            Context::HardIrq | Context::SoftIrq => None,
+            Context::Task => self.id(e.tid),
+            Context::Unknown => {
+                self.count(DemandNote::WakerContextGuessed);
+                self.id(e.tid).filter(|_| timer.is_none())
+            }
+        }
+    }
+
+    fn wake_by_task(&mut self, waker: TaskId, id: TaskId, at: u64) {
+        let w = &mut self.builds[waker.index()];
+        w.run_to(at);
+        w.push(Op::Wake { target: id });
+        let b = &mut self.builds[id.index()];
+        if let Some(asleep) = b.asleep.take() {
+            b.push(Op::Wait { state: asleep.state, on: asleep.on });
+        }
+        b.woken = b.mark(at);
+    }
+
+    fn wake_by_interrupt(&mut self, id: TaskId, at: u64) {
+        let b = &mut self.builds[id.index()];
+        let Some(asleep) = b.asleep.take() else { return };
+        if asleep.in_mutex {
+            return;
+        }
+        let armed = asleep.timer.filter(|(expiry, ..)| at >= *expiry && at < expiry + 10_000_000);
+        let span = match armed {
+            // From the arming of its timer, less what it still ran before it slept.
+            Some((_, since, total)) => {
+                at.saturating_sub(since).saturating_sub(b.total - total)
+            }
+            None => at.saturating_sub(asleep.since),
+        };
+        let until = SleepEnd::After(Nanos(span));
+        let op = b.push(Op::Sleep { until, state: asleep.state, on: asleep.on });
+        let expiry = armed.map(|(expiry, ..)| expiry);
+        b.timer_sleeps.push(TimerSleep { op, woken: at, expiry });
+        b.woken = b.mark(at);
+    }
+
+    /// The trace's first word about a task is that it is woken.
+    fn first_wake(&mut self, e: &Event, id: TaskId) {
+        let at = e.at.0;
+        let waker = self.waker(e, None).filter(|w| *w != id);
+        let SchedEvent::Waking(fields) = e.kind else { return };
+        let b = &mut self.builds[id.index()];
+        b.arrival = Some(Arrival::Asleep(fields.target_cpu));
+        let state = PrevState::Interruptible;
+        b.asleep = Some(Asleep { since: at, state, on: None, in_mutex: false, timer: None });
+        match waker {
+            Some(waker) => self.wake_by_task(waker, id, at),
+            None => {
+                b.asleep = None;
+                b.push(Op::Sleep { until: SleepEnd::At(e.at), state, on: None });
+                b.woken = b.mark(at);
+            }
+        }
+        self.sched_change(id, fields.prio);
+    }
+
+    /// A wakeup whose waking was not seen while the task slept.
+    fn wakeup(&mut self, e: &Event, target: Tid) {
+        let Some(id) = self.id(target) else { return };
+        if self.builds[id.index()].arrival.is_none() {
+            let SchedEvent::Wakeup(fields) = e.kind else { return };
+            let b = &mut self.builds[id.index()];
+            b.arrival = Some(Arrival::At(e.at, fields.target_cpu));
+            b.woken = b.mark(e.at.0);
+        }
+        self.wake_by_interrupt(id, e.at.0);
+    }
+
+    fn wakeup_new(&mut self, e: &Event, target: Tid, cpu: CpuId) {
+        let Some(id) = self.id(target) else { return };
+        let at = e.at.0;
+        let parent = self.id(e.tid).filter(|p| *p != id);
+        let b = &mut self.builds[id.index()];
+        if b.arrival.is_some() {
+            return;
+        }
+        b.woken = b.mark(at);
+        match parent {
+            Some(parent) => {
+                b.arrival = Some(Arrival::Forked);
+                let p = &mut self.builds[parent.index()];
+                p.run_to(at);
+                p.push(Op::Fork { child: id });
+            }
+            None => b.arrival = Some(Arrival::At(e.at, cpu)),
+        }
+    }
+
+    fn begin(&mut self, e: &Event, lock: LockId, flags: LockFlags) {
+        let at = e.at.0;
+        let is_mutex = flags.has(LockFlags::MUTEX);
+        if !is_mutex && flags.has(LockFlags::SPIN) {
+            return;
+        }
+        let lock = self.lock(lock, flags);
+        if is_mutex {
+            self.first_wait.entry(lock).or_insert(at);
+        }
+        let Some(b) = self.current(e) else { return };
+        b.run_to(at);
+        let continues = b.contending.is_some_and(|c| c.lock == lock);
+        if is_mutex && !continues && b.entered != Some(lock) {
+            b.failed_entry = Some(b.push(Op::Lock(lock)));
+            b.held.push(lock);
+        }
+        b.entered = None;
+        b.contending =
+            Some(Contending { lock, flags, spinning: is_mutex && flags.has(LockFlags::SPIN) });
+    }
+
+    fn end(&mut self, e: &Event, lock: LockId, ret: i32) {
+        let at = e.at.0;
+        let Some(index) = self.lock_index.get(&lock).copied() else { return };
+        let Some(b) = self.current(e) else { return };
+        b.run_to(at);
+        let Some(was) = b.contending.filter(|c| c.lock == index) else { return };
+        b.contending = None;
+        if was.flags.has(LockFlags::MUTEX) {
+            self.last_known.insert(index, at);
+            self.first_wait.remove(&index);
+            if ret != 0 {
+                self.lock_failed(e);
+            }
+        }
+    }
+
+    /// The latest lock attempt of this task failed: it is no acquisition.
+    fn lock_failed(&mut self, e: &Event) {
+        self.count(DemandNote::LockAttemptFailed);
+        let Some(b) = self.current(e) else { return };
+        if let Some(at) = b.failed_entry.take()
+            && let Some(Op::Lock(lock)) = b.ops.get(at).copied()
+        {
+            b.ops[at] = Op::TryLock { lock, acquired: false };
+            if let Some(held) = b.held.iter().rposition(|l| *l == lock) {
+                b.held.remove(held);
+            }
+        }
+    }
+
+    fn unlock(&mut self, e: &Event, lock: LockIndex) {
+        let at = e.at.0;
+        let Some(b) = self.current(e) else { return };
+        b.run_to(at);
+        b.push(Op::Unlock(lock));
+        b.entered = None;
+        match b.held.iter().rposition(|l| *l == lock) {
+            Some(held) => {
+                b.held.remove(held);
+            }
+            None => b.holds.push(lock),
+        }
+        self.last_known.insert(lock, at);
+        self.first_wait.remove(&lock);
+    }
+
+    /// Without the mutex calls a contended release is all that shows the owner (kernel model 7.6, O2).
+    fn contended_release(&mut self, e: &Event, lock: LockId) {
+        let Some(index) = self.lock_index.get(&lock).copied() else { return };
+        let is_mutex = self.locks[index.index()].flags.has(LockFlags::MUTEX);
+        if self.has_mutex_calls || !is_mutex {
+            return;
+        }
+        let known = self.last_known.get(&index).copied().unwrap_or(0);
+        let Some(b) = self.current(e) else { return };
+        b.run_to(e.at.0);
+        if !b.held.contains(&index) {
+            // The section began after the last known owner's and no earlier than this task's last sleep.
+            let mark = if b.woken.at >= known { b.woken } else { b.mark(e.at.0) };
+            b.insert(mark, Op::Lock(index));
+            b.held.push(index);
+            self.count(DemandNote::SectionStartGuessed);
+        }
+        self.unlock(e, index);
+    }
+
+    fn finish(mut self, end: Timestamp) -> (Demand, BTreeMap<DemandNote, u64>) {
+        let tasks = self.tracker.tasks().to_vec();
+        let mut cut_off = 0;
+        let mut demands = Vec::new();
+        for (index, info) in tasks.into_iter().enumerate() {
+            let affinity = self
+                .host_task(TaskId(u32::try_from(index).unwrap_or(u32::MAX)))
+                .and_then(|h| h.affinity.as_ref())
+                .map(|cpus| CpuSet::of(&cpus.iter().map(|c| CpuId(*c)).collect::<Vec<_>>()));
+            let b = &mut self.builds[index];
+            b.run_to(end.0);
+            b.flush();
+            if let Some(asleep) = b.asleep.take().filter(|a| !a.in_mutex) {
+                b.push(Op::Wait { state: asleep.state, on: asleep.on });
+                cut_off += 1;
+            }
+            let sleeps = std::mem::take(&mut b.timer_sleeps);
+            find_period(&mut b.ops, &sleeps);
+            demands.push(TaskDemand {
+                info,
+                arrival: b.arrival.unwrap_or(Arrival::Forked),
+                sched: b.first_sched,
+                affinity,
+                holds: std::mem::take(&mut b.holds),
+                ops: std::mem::take(&mut b.ops),
+                initial_fair: None,
+            });
+        }
+        if cut_off > 0 {
+            self.notes.insert(DemandNote::WaitCutOff, cut_off);
+        }
+        let demand = Demand {
+            machine: machine::machine(self.recording, self.host),
+            tasks: demands,
+            locks: self.locks,
+            names: self.recording.names.clone(),
+            latencies: latency::measure(&self.recording.events, &self.recording.names),
+            start: Timestamp(self.start),
+            end,
+        };
+        (demand, self.notes)
+    }
+}

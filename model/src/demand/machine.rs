@@ -1,0 +1,78 @@
+//! The machine a demand is replayed on, from the sidecar and the trace.
+
+use super::{Machine, Preemption};
+use crate::{CpuId, Host, Nanos, Recording, SchedEvent};
+
+/// Reads the machine; what neither source says is assumed and listed.
+pub(super) fn machine(recording: &Recording, host: Option<&Host>) -> Machine {
+    let mut assumed = Vec::new();
+    let host = host.cloned().unwrap_or_default();
+    let mut cpus: Vec<CpuId> = match &host.cpus {
+        Some(cpus) => cpus.iter().map(|c| CpuId(*c)).collect(),
+        None => recording.cpus.clone(),
+    };
+    cpus.extend(recording.events.iter().map(|e| e.cpu).collect::<std::collections::BTreeSet<_>>());
+    cpus.sort_unstable();
+    cpus.dedup();
+    if cpus.is_empty() {
+        cpus.push(CpuId(0));
+    }
+    let n = cpus.len();
+    let hz = host.hz.filter(|hz| (1..=100_000).contains(hz)).unwrap_or_else(|| {
+        assumed.push("HZ=1000".to_owned());
+        1000
+    });
+    let preemption = match host.preemption.as_deref() {
+        Some("none") => Preemption::None,
+        Some("voluntary") => Preemption::Voluntary,
+        Some("lazy") => Preemption::Lazy,
+        Some("full") => Preemption::Full,
+        _ => {
+            assumed.push("full preemption".to_owned());
+            Preemption::Full
+        }
+    };
+    let hrtick = host.features.get("hrtick").copied().unwrap_or_else(|| {
+        assumed.push("slices timed by hrtick".to_owned());
+        true
+    });
+    let base_slice = host.base_slice_ns.filter(|s| (1..=1_000_000_000).contains(s)).unwrap_or_else(|| {
+        let slice = 700_000 * (1 + u64::from(n.clamp(1, 8).ilog2()));
+        assumed.push(format!("base slice {slice} ns"));
+        slice
+    });
+    let per_cpu = |given: &Option<Vec<u32>>| {
+        given.clone().filter(|v| v.len() == n).unwrap_or_else(|| vec![0; n])
+    };
+    if host.llc_of_cpu.as_ref().is_none_or(|v| v.len() != n) && n > 1 {
+        assumed.push("one last-level cache".to_owned());
+    }
+    let tick_phase = tick_phase(recording, hz).unwrap_or_else(|| {
+        assumed.push("ticks at multiples of their period".to_owned());
+        Nanos(0)
+    });
+    Machine {
+        llc_of_cpu: per_cpu(&host.llc_of_cpu),
+        node_of_cpu: per_cpu(&host.node_of_cpu),
+        cpus,
+        hz,
+        tick_phase,
+        preemption,
+        hrtick,
+        base_slice: Nanos(base_slice),
+        assumed,
+    }
+}
+
+/// Where the tick falls within its period: the first armed tick timer says.
+fn tick_phase(recording: &Recording, hz: u32) -> Option<Nanos> {
+    let period = u64::from(1_000_000_000 / hz);
+    recording.events.iter().find_map(|event| match event.kind {
+        SchedEvent::HrtimerStart { function, expires_ns, .. }
+            if recording.names.text(function).starts_with("tick_") =>
+        {
+            Some(Nanos(u64::try_from(expires_ns).ok()? % period))
+        }
+        _ => None,
+    })
+}

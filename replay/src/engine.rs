@@ -1,0 +1,310 @@
+//! The event loop: advance to the next instant, let everything that can happen there happen.
+//!
+//! Within one instant (kernel model 9.3): timers expire, running tasks take
+//! their zero-length steps, then CPUs that must reschedule do; the last two
+//! repeat until nothing changes.
+
+use crate::costs::Costs;
+use crate::emit::Output;
+use crate::policy::Mechanisms;
+use crate::state::{Class, Lock, OnRq, Phase, Rq, T, Task, Timer, TimerKind};
+use model::demand::{Arrival, Machine, TaskDemand};
+use model::{Demand, Op};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// No event.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+pub(crate) struct Engine<'d> {
+    pub demand: &'d Demand,
+    pub machine: &'d Machine,
+    pub mechanisms: Mechanisms,
+    pub costs: Costs,
+    pub now: u64,
+    pub tasks: Vec<Task>,
+    pub cpus: Vec<Rq>,
+    pub locks: Vec<Lock>,
+    pub timers: BinaryHeap<Reverse<Timer>>,
+    pub timer_seq: u64,
+    pub entity_seq: u64,
+    /// Locks whose word or owner's CPU changed: their spinners look again.
+    pub stirred: Vec<usize>,
+    /// Tasks now spinning, for when any owner leaves its CPU.
+    pub n_spinning: u32,
+    pub cpu_next: Vec<u64>,
+    pub out: Output,
+}
+
+impl<'d> Engine<'d> {
+    pub(crate) fn new(demand: &'d Demand, mechanisms: Mechanisms, costs: Costs) -> Self {
+        let n_cpus = demand.machine.cpus.len();
+        let start = demand.start.0;
+        let cpus = vec![Rq::new(start); n_cpus];
+        let locks = demand.locks.iter().map(|l| Lock { flags: l.flags, ..Lock::default() }).collect();
+        let tasks = demand.tasks.iter().map(|t| new_task(t, demand)).collect();
+        let mut engine = Self {
+            demand,
+            machine: &demand.machine,
+            mechanisms,
+            costs,
+            now: start,
+            tasks,
+            cpus,
+            locks,
+            timers: BinaryHeap::new(),
+            timer_seq: 0,
+            entity_seq: 0,
+            stirred: Vec::new(),
+            n_spinning: 0,
+            cpu_next: vec![NEVER; n_cpus],
+            out: Output::new(demand),
+        };
+        engine.admit();
+        engine
+    }
+
+    /// Gives held locks to their owners and arms arrivals and first sleeps.
+    fn admit(&mut self) {
+        for (index, task) in self.demand.tasks.iter().enumerate() {
+            let t = T::try_from(index).expect("fewer than 2^32 tasks");
+            for lock in &task.holds {
+                let word = &mut self.locks[lock.index()].word;
+                if word.owner.is_none() {
+                    word.owner = Some(t);
+                }
+            }
+            match task.arrival {
+                Arrival::At(at, _) => self.arm(at.0, TimerKind::Arrive(t)),
+                Arrival::Asleep(_) => self.begin_asleep(t),
+                Arrival::Forked => {}
+            }
+        }
+    }
+
+    /// Runs to the end of the recorded span, or until nothing is left to happen.
+    pub(crate) fn run(&mut self) {
+        let end = self.demand.end.0;
+        loop {
+            let timer = self.timers.peek().map_or(NEVER, |t| t.0.at);
+            let next = self.cpu_next.iter().copied().fold(timer, u64::min);
+            if next > end {
+                break;
+            }
+            assert!(next >= self.now, "time only moves forward");
+            self.now = next;
+            self.expire();
+            self.settle();
+        }
+        self.now = end;
+        for cpu in 0..self.cpus.len() {
+            self.account(cpu);
+        }
+    }
+
+    fn expire(&mut self) {
+        while let Some(Reverse(timer)) = self.timers.peek().copied() {
+            if timer.at > self.now {
+                break;
+            }
+            self.timers.pop();
+            match timer.kind {
+                TimerKind::Arrive(t) => self.arrive(t),
+                TimerKind::Wake(t, generation) => self.timer_wake(t, generation),
+                TimerKind::Replenish(t) => self.dl_replenish(t),
+            }
+        }
+        for cpu in 0..self.cpus.len() {
+            if self.cpu_next[cpu] > self.now {
+                continue;
+            }
+            self.cpus[cpu].dirty = true;
+            if self.cpus[cpu].hrtick_at <= self.now {
+                self.cpus[cpu].hrtick_at = NEVER;
+                self.account(cpu);
+                self.resched(cpu, self.costs.slice_end);
+            }
+            if self.cpus[cpu].next_tick <= self.now {
+                self.tick(cpu);
+            }
+        }
+    }
+
+    fn tick(&mut self, cpu: usize) {
+        self.cpus[cpu].next_tick = self.next_tick_after(self.now);
+        self.account(cpu);
+        self.rr_tick(cpu);
+    }
+
+    fn settle(&mut self) {
+        // Each round runs at least one op or one schedule(); both are finite in one instant.
+        let mut rounds = 0u64;
+        loop {
+            let mut changed = false;
+            for cpu in 0..self.cpus.len() {
+                if self.cpus[cpu].dirty {
+                    changed |= self.step(cpu);
+                }
+            }
+            changed |= self.settle_spinners();
+            for cpu in 0..self.cpus.len() {
+                let rq = &self.cpus[cpu];
+                if rq.dirty && rq.need_resched && rq.resched_at <= self.now {
+                    self.preempt(cpu);
+                    changed = true;
+                }
+            }
+            if !changed {
+                break;
+            }
+            rounds += 1;
+            assert!(rounds < 10_000_000, "no progress at {} ns", self.now);
+        }
+        for cpu in 0..self.cpus.len() {
+            if self.cpus[cpu].dirty {
+                self.cpus[cpu].dirty = false;
+                self.cpu_next[cpu] = self.next_event(cpu);
+            }
+        }
+    }
+
+    fn next_event(&self, cpu: usize) -> u64 {
+        let rq = &self.cpus[cpu];
+        let mut next = if rq.need_resched { rq.resched_at } else { NEVER };
+        let Some(running) = rq.running else { return next };
+        next = next.min(rq.hrtick_at).min(rq.next_tick);
+        let task = self.task(running);
+        if task.phase == Phase::Program && matches!(self.op(running), Some(Op::Compute(_))) {
+            next = next.min(rq.charged_to.saturating_add(task.left));
+        }
+        next.min(self.dl_budget_end(cpu))
+    }
+
+    /// Charges the time since the last charge: CPU time to who runs, entitlement to the donor.
+    ///
+    /// # Source
+    ///
+    /// Kernel model 1.3; `update_curr`, `update_se`.
+    pub(crate) fn account(&mut self, cpu: usize) {
+        let rq = &mut self.cpus[cpu];
+        let delta = self.now - rq.charged_to;
+        if delta == 0 {
+            return;
+        }
+        rq.charged_to = self.now;
+        let (running, donor) = (rq.running, rq.donor);
+        let Some(running) = running else { return };
+        let task = &mut self.tasks[running as usize];
+        task.executed += delta;
+        if task.phase == Phase::Program {
+            task.left = task.left.saturating_sub(delta);
+        }
+        let Some(donor) = donor else { return };
+        self.tasks[donor as usize].charged += delta;
+        match self.task(donor).class {
+            Class::Fair => self.fair_charge(cpu, donor, delta),
+            Class::Deadline => self.dl_charge(cpu, donor, delta),
+            Class::Realtime | Class::Idle => {}
+        }
+    }
+
+    pub(crate) fn task(&self, t: T) -> &Task {
+        &self.tasks[t as usize]
+    }
+
+    pub(crate) fn op(&self, t: T) -> Option<Op> {
+        self.demand.tasks[t as usize].ops.get(self.task(t).pc).copied()
+    }
+
+    pub(crate) fn arm(&mut self, at: u64, kind: TimerKind) {
+        self.timer_seq += 1;
+        self.timers.push(Reverse(Timer { at, seq: self.timer_seq, kind }));
+    }
+
+    pub(crate) fn tick_ns(&self) -> i64 {
+        i64::from(1_000_000_000 / self.machine.hz.max(1))
+    }
+
+    pub(crate) fn next_tick_after(&self, at: u64) -> u64 {
+        let period = u64::from(1_000_000_000 / self.machine.hz.max(1)).max(1);
+        let phase = self.machine.tick_phase.0 % period;
+        let since = at.saturating_sub(phase) / period;
+        (since + 1) * period + phase
+    }
+
+    /// Asks a CPU to reschedule `delay` ns from now, or sooner if it was asked before.
+    pub(crate) fn resched(&mut self, cpu: usize, delay: u64) {
+        let at = self.now + delay;
+        let rq = &mut self.cpus[cpu];
+        rq.resched_at = if rq.need_resched { rq.resched_at.min(at) } else { at };
+        rq.need_resched = true;
+        rq.dirty = true;
+    }
+
+    /// A request of the fair class; recorded programs run in user mode, so lazy is prompt too.
+    pub(crate) fn resched_fair(&mut self, cpu: usize, delay: u64) {
+        self.resched(cpu, delay);
+    }
+}
+
+impl Rq {
+    fn new(start: u64) -> Self {
+        Self {
+            running: None,
+            donor: None,
+            need_resched: false,
+            resched_at: NEVER,
+            next_class: Class::Idle,
+            n_running: 0,
+            fair: crate::state::FairQueue { average: -(1 << 20), ..Default::default() },
+            rt: std::collections::BTreeMap::new(),
+            dl: std::collections::BTreeSet::new(),
+            charged_to: start,
+            hrtick_at: NEVER,
+            next_tick: NEVER,
+            dirty: false,
+            shown: (None, None),
+        }
+    }
+}
+
+fn new_task(task: &TaskDemand, demand: &Demand) -> Task {
+    let position = |cpu| demand.machine.cpus.iter().position(|c| *c == cpu).unwrap_or(0);
+    let cpu = match task.arrival {
+        Arrival::At(_, cpu) | Arrival::Asleep(cpu) => position(cpu),
+        Arrival::Forked => 0,
+    };
+    Task {
+        tid: task.info.tid,
+        comm: task.info.comm,
+        pc: 0,
+        left: 0,
+        phase: Phase::Program,
+        asleep: Some(model::PrevState::Interruptible),
+        on_rq: OnRq::No,
+        on_cpu: false,
+        delayed: false,
+        is_blocked: false,
+        blocked_on: None,
+        blocked_donor: None,
+        cpu,
+        wake_cpu: cpu,
+        affinity: task.affinity.clone(),
+        class: Task::class_of(task.sched.policy),
+        sched: task.sched,
+        prio: task.sched.kernel_prio(),
+        rr_left: 0,
+        fair: crate::state::FairEntity::default(),
+        dl: crate::state::DeadlineEntity::default(),
+        wakes_early: 0,
+        awaits_wake: false,
+        sleep_generation: 0,
+        recent_cpu: cpu,
+        last_wakee: None,
+        wakee_flips: 0,
+        flips_since: 0,
+        skipped: Vec::new(),
+        executed: 0,
+        charged: 0,
+    }
+}

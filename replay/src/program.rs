@@ -1,0 +1,302 @@
+//! A running task takes its program's steps until one needs time.
+
+use crate::engine::Engine;
+use crate::sched::Entry;
+use crate::state::{Class, Phase, T, TimerKind};
+use crate::wake::Waker;
+use model::demand::{LockIndex, SleepEnd};
+use model::{Context, LockFlags, Op, PrevState, SchedEvent, SchedParams, TaskId};
+
+impl Engine<'_> {
+    /// Runs the zero-length steps of the task on `cpu`: true when anything happened.
+    pub(crate) fn step(&mut self, cpu: usize) -> bool {
+        self.account(cpu);
+        let mut any = false;
+        while let Some(t) = self.cpus[cpu].running {
+            // A spinner told to reschedule goes through schedule() before it queues.
+            let entering = matches!(self.task(t).phase, Phase::Enqueue(_) | Phase::Requeue(_));
+            if entering && self.must_resched(cpu) {
+                break;
+            }
+            if !self.step_once(cpu, t) {
+                break;
+            }
+            any = true;
+        }
+        any
+    }
+
+    /// One step: false when the task needs time.
+    fn step_once(&mut self, cpu: usize, t: T) -> bool {
+        match self.task(t).phase {
+            Phase::Program => self.step_program(cpu, t),
+            Phase::Spin(_) | Phase::SpinQueued(_) => false,
+            Phase::Enqueue(lock) => {
+                if self.lock_enqueue(cpu, t, lock) {
+                    self.next_op(t);
+                }
+                true
+            }
+            Phase::Waiting(lock) => {
+                if self.lock_resume(cpu, t, lock) {
+                    self.next_op(t);
+                }
+                true
+            }
+            Phase::Requeue(lock) => {
+                if self.lock_requeue(cpu, t, lock) {
+                    self.next_op(t);
+                }
+                true
+            }
+            Phase::LeaveLock(lock) => {
+                self.emit_end(cpu, lock);
+                self.set_phase(t, Phase::Program);
+                true
+            }
+            Phase::Done => {
+                self.schedule(cpu, Entry::Voluntary);
+                true
+            }
+        }
+    }
+
+    /// Moves on to the next op of the program.
+    pub(crate) fn next_op(&mut self, t: T) {
+        self.tasks[t as usize].pc += 1;
+        self.load_op(t);
+    }
+
+    /// Sets the CPU time of a compute op when the program reaches it.
+    pub(crate) fn load_op(&mut self, t: T) {
+        if let Some(Op::Compute(span)) = self.op(t) {
+            self.tasks[t as usize].left = span.0;
+        }
+    }
+
+    fn step_program(&mut self, cpu: usize, t: T) -> bool {
+        let Some(op) = self.op(t) else {
+            // What the task asks for next is not in the recording: it stops, still runnable.
+            self.leave(cpu, t, PrevState::Runnable);
+            return true;
+        };
+        match op {
+            Op::Compute(_) => {
+                if self.task(t).left > 0 {
+                    return false;
+                }
+                self.next_op(t);
+            }
+            Op::Lock(lock) => {
+                if self.lock(cpu, t, lock) {
+                    self.next_op(t);
+                }
+            }
+            Op::TryLock { lock, acquired } => self.try_lock(cpu, t, lock, acquired),
+            Op::Unlock(lock) => {
+                self.next_op(t);
+                self.unlock(cpu, t, lock);
+            }
+            Op::Wake { target } => {
+                self.next_op(t);
+                self.wake_target(target, Waker::Task(cpu));
+            }
+            Op::Wait { state, on } => self.wait(cpu, t, state, on),
+            Op::Sleep { until, state, on } => self.sleep(cpu, t, until, state, on),
+            Op::Fork { child } => {
+                self.next_op(t);
+                self.fork(cpu, child);
+            }
+            Op::SetSched(params) => {
+                self.next_op(t);
+                self.set_sched(cpu, t, params);
+            }
+            Op::Yield => {
+                self.next_op(t);
+                self.yield_now(cpu, t);
+            }
+            Op::Exit => self.leave(cpu, t, PrevState::Dead),
+        }
+        true
+    }
+
+    fn leave(&mut self, cpu: usize, t: T, state: PrevState) {
+        let task = &mut self.tasks[t as usize];
+        task.phase = Phase::Done;
+        task.asleep = Some(state);
+        self.schedule(cpu, Entry::Voluntary);
+    }
+
+    fn try_lock(&mut self, cpu: usize, t: T, lock: LockIndex, acquired: bool) {
+        let taken = self.locks[lock.index()].word.try_lock(t, crate::rule::mutex::Want::Lock);
+        let kind = SchedEvent::MutexTrylock { lock: self.lock_id(lock), ret: i32::from(taken) };
+        self.emit(cpu, Context::Task, kind);
+        if acquired && !taken {
+            self.tasks[t as usize].skipped.push(lock);
+        }
+        if taken && !acquired {
+            // The recording has no section to run: give it back.
+            self.unlock(cpu, t, lock);
+        }
+        self.next_op(t);
+    }
+
+    fn wait(&mut self, cpu: usize, t: T, state: PrevState, on: Option<(LockIndex, LockFlags)>) {
+        self.next_op(t);
+        if self.task(t).wakes_early > 0 {
+            self.tasks[t as usize].wakes_early -= 1;
+            return;
+        }
+        self.tasks[t as usize].awaits_wake = true;
+        self.go_to_sleep(cpu, t, state, on);
+    }
+
+    fn sleep(
+        &mut self,
+        cpu: usize,
+        t: T,
+        until: SleepEnd,
+        state: PrevState,
+        on: Option<(LockIndex, LockFlags)>,
+    ) {
+        let end = match until {
+            SleepEnd::After(span) => self.now.saturating_add(span.0),
+            SleepEnd::At(at) => at.0,
+            SleepEnd::Period { phase, period } => Self::period_end(self.now, phase.0, period),
+        };
+        self.next_op(t);
+        if end <= self.now {
+            return;
+        }
+        self.arm_sleep(t, end);
+        self.go_to_sleep(cpu, t, state, on);
+    }
+
+    fn arm_sleep(&mut self, t: T, end: u64) {
+        self.tasks[t as usize].sleep_generation += 1;
+        let generation = self.task(t).sleep_generation;
+        self.arm(end, TimerKind::Wake(t, generation));
+    }
+
+    fn go_to_sleep(&mut self, cpu: usize, t: T, state: PrevState, on: Option<(LockIndex, LockFlags)>) {
+        if let Some((lock, flags)) = on {
+            self.emit_begin(cpu, lock, flags.0);
+            self.set_phase(t, Phase::LeaveLock(lock));
+        }
+        self.tasks[t as usize].asleep = Some(state);
+        self.schedule(cpu, Entry::Voluntary);
+    }
+
+    pub(crate) fn wake_target(&mut self, target: TaskId, waker: Waker) {
+        let Ok(p) = T::try_from(target.index()) else { return };
+        if !self.tasks.get(target.index()).is_some_and(|t| t.awaits_wake) {
+            if let Some(task) = self.tasks.get_mut(target.index()) {
+                task.wakes_early += 1;
+            }
+            return;
+        }
+        self.tasks[target.index()].awaits_wake = false;
+        self.wake(p, waker);
+    }
+
+    pub(crate) fn timer_wake(&mut self, t: T, generation: u32) {
+        if self.task(t).sleep_generation == generation {
+            let cpu = self.task(t).cpu;
+            self.account(cpu);
+            self.wake(t, Waker::Interrupt(cpu));
+        }
+    }
+
+    /// A task that was runnable when the recording began, or appears in it out of nowhere.
+    pub(crate) fn arrive(&mut self, t: T) {
+        let cpu = self.task(t).cpu;
+        self.load_op(t);
+        self.wake_new(t, cpu, Waker::Interrupt(cpu));
+    }
+
+    /// A task that was asleep when the recording began: its first op says what ends that.
+    pub(crate) fn begin_asleep(&mut self, t: T) {
+        match self.op(t) {
+            Some(Op::Sleep { until, state, .. }) => {
+                let end = match until {
+                    SleepEnd::After(span) => self.now.saturating_add(span.0),
+                    SleepEnd::At(at) => at.0,
+                    SleepEnd::Period { phase, period } => {
+                        Self::period_end(self.now, phase.0, period)
+                    }
+                };
+                self.tasks[t as usize].asleep = Some(state);
+                self.next_op(t);
+                self.arm_sleep(t, end.max(self.now));
+            }
+            Some(Op::Wait { state, .. }) => {
+                self.tasks[t as usize].asleep = Some(state);
+                self.tasks[t as usize].awaits_wake = true;
+                self.next_op(t);
+            }
+            _ => {}
+        }
+    }
+
+    fn fork(&mut self, cpu: usize, child: TaskId) {
+        let Ok(p) = T::try_from(child.index()) else { return };
+        if self.tasks.get(child.index()).is_none_or(|c| c.is_queued()) {
+            return;
+        }
+        self.load_op(p);
+        self.tasks[p as usize].wake_cpu = cpu;
+        self.tasks[p as usize].cpu = cpu;
+        let dest = self.select_cpu(p, Waker::Task(cpu));
+        self.wake_new(p, dest, Waker::Task(cpu));
+    }
+
+    fn set_sched(&mut self, cpu: usize, t: T, params: SchedParams) {
+        self.account(cpu);
+        let class = crate::state::Task::class_of(params.policy);
+        let old = self.task(t).class;
+        if class == old && class == Class::Fair {
+            self.tasks[t as usize].sched = params;
+            self.tasks[t as usize].prio = params.kernel_prio();
+            self.fair_reweight(cpu, t);
+            return;
+        }
+        let is_donor = self.cpus[cpu].donor == Some(t);
+        if is_donor {
+            self.put_donor(cpu, t);
+        }
+        self.dequeue_to_move(cpu, t);
+        let task = &mut self.tasks[t as usize];
+        task.sched = params;
+        task.prio = params.kernel_prio();
+        task.class = class;
+        task.fair.relative_deadline = false;
+        if class == Class::Deadline {
+            self.dl_wake(t);
+        }
+        self.enqueue(cpu, t);
+        if is_donor {
+            self.set_donor(cpu, t);
+            self.cpus[cpu].next_class = class;
+        }
+        self.resched(cpu, 0);
+    }
+
+    /// Kernel model 5.11.
+    fn yield_now(&mut self, cpu: usize, t: T) {
+        self.account(cpu);
+        let donor = self.cpus[cpu].donor.unwrap_or(t);
+        match self.task(donor).class {
+            Class::Fair => self.fair_yield(cpu, donor),
+            Class::Realtime => {
+                let prio = self.task(donor).prio;
+                if let Some(list) = self.cpus[cpu].rt.get_mut(&prio)
+                    && list.front() == Some(&donor)
+                {
+                    list.rotate_left(1);
+                }
+            }
+            Class::Deadline | Class::Idle => {}
+        }
+        self.resched(cpu, 0);
+    }
+}

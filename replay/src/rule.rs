@@ -1,0 +1,6 @@
+//! The rules of the scheduler: one question per file, pure functions with their source.
+
+pub mod lag;
+pub mod mutex;
+pub mod walk;
+pub mod weight;

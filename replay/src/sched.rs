@@ -1,0 +1,300 @@
+//! `schedule()`: block, pick a scheduling context, walk to an execution context, switch.
+
+use crate::engine::{Engine, NEVER};
+use crate::fair::Protection;
+use crate::rule::walk::{Link, Owner, Step, step};
+use crate::state::{Class, OnRq, Phase, T};
+use model::{Context, PrevState, SchedEvent};
+
+/// Why `schedule()` was entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// The task asked: it may block.
+    Voluntary,
+    /// It was preempted.
+    Preempt,
+}
+
+/// What a walk along a donation chain came to.
+enum Walk {
+    Run(T),
+    Idle,
+    Again,
+}
+
+impl Engine<'_> {
+    /// Honours a due reschedule request.
+    pub(crate) fn preempt(&mut self, cpu: usize) {
+        self.schedule(cpu, Entry::Preempt);
+    }
+
+    /// Kernel model 2.1.
+    pub(crate) fn schedule(&mut self, cpu: usize, entry: Entry) {
+        self.account(cpu);
+        let prev = self.cpus[cpu].running;
+        let mut prev_state = PrevState::Runnable;
+        if let (Entry::Voluntary, Some(p)) = (entry, prev)
+            && let Some(state) = self.task(p).asleep
+        {
+            prev_state = state;
+            self.try_to_block(cpu, p);
+        }
+        self.cpus[cpu].hrtick_at = NEVER;
+        let (next, detour) = self.pick_next(cpu, prev);
+        self.cpus[cpu].need_resched = false;
+        self.cpus[cpu].dirty = true;
+        if prev != next {
+            self.switch(cpu, prev, prev_state, next);
+        }
+        self.emit_donor(cpu);
+        if detour {
+            self.out.idle_detours += 1;
+            self.resched(cpu, 0);
+        }
+        self.arm_hrtick(cpu);
+    }
+
+    fn pick_next(&mut self, cpu: usize, prev: Option<T>) -> (Option<T>, bool) {
+        // Every pass deactivates, migrates or decides; each task can be moved once per pass.
+        for _ in 0..=2 * self.tasks.len() + 2 {
+            let old = self.cpus[cpu].donor;
+            let picked = self.class_pick(cpu);
+            self.change_donor(cpu, old, picked);
+            let Some(p) = picked else {
+                if self.newidle_pull(cpu) {
+                    continue;
+                }
+                return (None, false);
+            };
+            if !self.mechanisms.proxy_execution {
+                return (Some(p), false);
+            }
+            self.tasks[p as usize].blocked_donor = None;
+            if !self.task(p).is_blocked {
+                return (Some(p), false);
+            }
+            match self.walk(cpu, p) {
+                Walk::Again => {}
+                Walk::Idle => return (None, true),
+                Walk::Run(r) => {
+                    if old == Some(p) && prev != Some(r) {
+                        self.put_donor(cpu, p);
+                        self.set_donor(cpu, p);
+                    }
+                    return (Some(r), false);
+                }
+            }
+        }
+        self.note("a pick did not settle; the CPU idles".to_owned());
+        (None, false)
+    }
+
+    /// Kernel model 2.2.
+    fn class_pick(&mut self, cpu: usize) -> Option<T> {
+        if let Some(&(_, t)) = self.cpus[cpu].dl.first() {
+            return Some(t);
+        }
+        if let Some(list) = self.cpus[cpu].rt.values().next() {
+            return list.front().copied();
+        }
+        loop {
+            let t = self.fair_pick(cpu, Protection::Respect)?;
+            if !self.task(t).delayed {
+                return Some(t);
+            }
+            self.fair_finish_delayed(cpu, t);
+            self.tasks[t as usize].on_rq = OnRq::No;
+            self.cpus[cpu].n_running -= 1;
+        }
+    }
+
+    fn change_donor(&mut self, cpu: usize, old: Option<T>, new: Option<T>) {
+        if old != new {
+            if let Some(old) = old {
+                self.put_donor(cpu, old);
+            }
+            self.cpus[cpu].donor = new;
+            if let Some(new) = new {
+                self.set_donor(cpu, new);
+            }
+        }
+        self.cpus[cpu].next_class = new.map_or(Class::Idle, |t| self.task(t).class);
+    }
+
+    pub(crate) fn put_donor(&mut self, cpu: usize, t: T) {
+        self.fair_put_current(cpu, t);
+    }
+
+    pub(crate) fn set_donor(&mut self, cpu: usize, t: T) {
+        if self.task(t).class == Class::Fair {
+            self.fair_set_current(cpu, t);
+        }
+    }
+
+    /// Takes the scheduling context off this CPU: the donor is the idle task now.
+    fn drop_donor(&mut self, cpu: usize) {
+        if let Some(d) = self.cpus[cpu].donor.take() {
+            self.put_donor(cpu, d);
+        }
+        self.cpus[cpu].next_class = Class::Idle;
+    }
+
+    fn try_to_block(&mut self, cpu: usize, p: T) {
+        self.tasks[p as usize].is_blocked = true;
+        if self.mechanisms.proxy_execution && self.task(p).blocked_on.is_some() {
+            return;
+        }
+        let special = self.task(p).phase == Phase::Done;
+        self.block(cpu, p, !special);
+    }
+
+    /// Takes a sleeping task off its queue; a fair one may stay as a delayed sleeper.
+    pub(crate) fn block(&mut self, cpu: usize, p: T, may_delay: bool) {
+        let left = match self.task(p).class {
+            Class::Fair => self.fair_dequeue_sleep(cpu, p, may_delay),
+            Class::Realtime => self.rt_dequeue(cpu, p),
+            Class::Deadline => self.dl_dequeue(cpu, p),
+            Class::Idle => true,
+        };
+        if left {
+            self.tasks[p as usize].on_rq = OnRq::No;
+            self.cpus[cpu].n_running -= 1;
+        }
+    }
+
+    fn switch(&mut self, cpu: usize, prev: Option<T>, state: PrevState, next: Option<T>) {
+        self.emit_switch(cpu, prev, state, next);
+        if let Some(p) = prev {
+            self.tasks[p as usize].on_cpu = false;
+        }
+        let next_tick = self.next_tick_after(self.now);
+        let rq = &mut self.cpus[cpu];
+        rq.running = next;
+        rq.charged_to = self.now;
+        if prev.is_none() {
+            rq.next_tick = next_tick;
+        }
+        if next.is_none() {
+            self.cpus[cpu].next_tick = NEVER;
+        }
+        if let Some(n) = next {
+            assert!(!self.task(n).on_cpu, "a task executes on one CPU at a time");
+            self.tasks[n as usize].on_cpu = true;
+            self.tasks[n as usize].recent_cpu = cpu;
+        }
+        self.stir_spinners();
+    }
+
+    /// Kernel model 2.3: from the picked donor to the task that executes for it.
+    fn walk(&mut self, cpu: usize, donor: T) -> Walk {
+        let mut x = donor;
+        let mut running_in_chain = false;
+        for _ in 0..=self.tasks.len() {
+            if !self.task(x).is_blocked {
+                return Walk::Run(x);
+            }
+            let is_running_here = self.cpus[cpu].running == Some(x);
+            running_in_chain |= is_running_here;
+            let waits = self.task(x).blocked_on;
+            let owner = waits.and_then(|l| self.locks[l.index()].word.owner);
+            let link = Link {
+                waits: waits.is_some(),
+                is_running_here,
+                running_in_chain,
+                owner: owner.map(|o| self.owner_facts(cpu, x, o)),
+            };
+            match (step(link), owner) {
+                (Step::Follow, Some(o)) => {
+                    self.out.chain_hops += 1;
+                    self.tasks[o as usize].blocked_donor = Some(x);
+                    x = o;
+                }
+                (Step::Migrate, Some(o)) => {
+                    self.proxy_migrate(cpu, x, self.task(o).cpu);
+                    return Walk::Again;
+                }
+                (Step::Idle, _) => {
+                    self.drop_donor(cpu);
+                    return Walk::Idle;
+                }
+                (Step::RunIt, _) => {
+                    let task = &mut self.tasks[x as usize];
+                    task.blocked_on = None;
+                    task.is_blocked = false;
+                    task.asleep = None;
+                    return Walk::Run(x);
+                }
+                _ => {
+                    self.tasks[x as usize].blocked_on = None;
+                    self.drop_donor(cpu);
+                    self.block(cpu, x, true);
+                    return Walk::Again;
+                }
+            }
+        }
+        let tid = self.task(donor).tid.0;
+        self.note(format!("deadlock: the lock chain of task {tid} ends in a cycle"));
+        self.tasks[donor as usize].blocked_on = None;
+        self.drop_donor(cpu);
+        self.block(cpu, donor, true);
+        Walk::Again
+    }
+
+    fn owner_facts(&self, cpu: usize, x: T, owner: T) -> Owner {
+        let o = self.task(owner);
+        if owner == x {
+            Owner::Itself
+        } else if !o.is_queued() || o.delayed {
+            Owner::Asleep
+        } else if o.cpu != cpu {
+            Owner::Elsewhere
+        } else {
+            Owner::Here
+        }
+    }
+
+    /// Kernel model 2.4: the scheduling context moves; affinity does not matter, `wake_cpu` stays.
+    fn proxy_migrate(&mut self, cpu: usize, x: T, target: usize) {
+        self.drop_donor(cpu);
+        self.dequeue_to_move(cpu, x);
+        self.tasks[x as usize].cpu = target;
+        self.enqueue(target, x);
+        self.out.donor_migrations += 1;
+        let kind = SchedEvent::ProxyMigrate {
+            tid: self.task(x).tid,
+            orig_cpu: self.machine.cpus[cpu],
+            dest_cpu: self.machine.cpus[target],
+        };
+        self.emit(cpu, Context::Task, kind);
+        self.wakeup_preempt(target, x, false);
+    }
+
+    /// Takes a queued task off its queue for another one.
+    pub(crate) fn dequeue_to_move(&mut self, cpu: usize, t: T) {
+        match self.task(t).class {
+            Class::Fair => self.fair_dequeue_move(cpu, t),
+            Class::Realtime => {
+                self.rt_dequeue(cpu, t);
+            }
+            Class::Deadline => {
+                self.dl_dequeue(cpu, t);
+            }
+            Class::Idle => {}
+        }
+        self.tasks[t as usize].on_rq = OnRq::No;
+        self.cpus[cpu].n_running -= 1;
+    }
+
+    /// Queues a task on a CPU that is set already.
+    pub(crate) fn enqueue(&mut self, cpu: usize, t: T) {
+        self.account(cpu);
+        self.tasks[t as usize].on_rq = OnRq::Queued;
+        self.cpus[cpu].n_running += 1;
+        match self.task(t).class {
+            Class::Fair => self.fair_enqueue(cpu, t, crate::fair::Join::Again),
+            Class::Realtime => self.rt_enqueue(cpu, t),
+            Class::Deadline => self.dl_enqueue(cpu, t),
+            Class::Idle => {}
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Which runqueue a waking task joins.
+
+use crate::engine::Engine;
+use crate::state::{Class, T};
+use crate::wake::Waker;
+
+/// Time after which a waker's count of different wakees is halved (kernel model 4.2).
+const FLIP_DECAY_NS: u64 = 1_000_000_000;
+
+impl Engine<'_> {
+    fn allowed(&self, p: T, cpu: usize) -> bool {
+        self.task(p).affinity.as_ref().is_none_or(|set| set.has(self.machine.cpus[cpu]))
+    }
+
+    fn shares_cache(&self, a: usize, b: usize) -> bool {
+        self.machine.llc_of_cpu.get(a) == self.machine.llc_of_cpu.get(b)
+    }
+
+    /// `idle_cpu`: nothing executes and nothing, not even a parked donor, is queued.
+    fn is_idle(&self, cpu: usize) -> bool {
+        self.cpus[cpu].running.is_none() && self.cpus[cpu].n_running == 0
+    }
+
+    /// Idle, or busy with `SCHED_IDLE` work only.
+    fn is_free_for(&self, cpu: usize, p: T) -> bool {
+        self.is_idle(cpu)
+            || (!self.task(p).is_idle_policy()
+                && self.cpus[cpu].n_running > 0
+                && self.cpus[cpu].rt.is_empty()
+                && self.cpus[cpu].dl.is_empty()
+                && self.only_idle_policy(cpu))
+    }
+
+    fn only_idle_policy(&self, cpu: usize) -> bool {
+        let fair = &self.cpus[cpu].fair;
+        let mut all = fair.tree.values().chain(fair.current.iter());
+        all.all(|&t| self.task(t).is_idle_policy())
+    }
+
+    /// Kernel model 4.1: `select_task_rq`.
+    pub(crate) fn select_cpu(&mut self, p: T, waker: Waker) -> usize {
+        let prev = self.task(p).wake_cpu;
+        if self.cpus.len() == 1 {
+            return 0;
+        }
+        let chosen = match self.task(p).class {
+            Class::Fair => self.select_fair(p, prev, waker),
+            Class::Realtime => self.select_rt(p, prev, waker),
+            Class::Deadline | Class::Idle => prev,
+        };
+        if self.allowed(p, chosen) {
+            return chosen;
+        }
+        (0..self.cpus.len()).find(|&cpu| self.allowed(p, cpu)).unwrap_or(prev)
+    }
+
+    /// Kernel model 4.2.
+    fn select_fair(&mut self, p: T, prev: usize, waker: Waker) -> usize {
+        let this = waker.cpu();
+        self.record_wakee(this, p);
+        let mut target = prev;
+        if this != prev && self.allowed(p, this) && !self.wakes_wide(this, p) {
+            target = self.wake_affine(p, prev, this);
+        }
+        self.select_idle_sibling(p, prev, target)
+    }
+
+    fn record_wakee(&mut self, this: usize, p: T) {
+        let now = self.now;
+        let Some(w) = self.cpus[this].running else { return };
+        let waker = &mut self.tasks[w as usize];
+        if now.saturating_sub(waker.flips_since) > FLIP_DECAY_NS {
+            waker.wakee_flips /= 2;
+            waker.flips_since = now;
+        }
+        if waker.last_wakee != Some(p) {
+            waker.last_wakee = Some(p);
+            waker.wakee_flips += 1;
+        }
+    }
+
+    fn wakes_wide(&self, this: usize, p: T) -> bool {
+        let waker = self.cpus[this].running.map_or(0, |w| self.task(w).wakee_flips);
+        let wakee = self.task(p).wakee_flips;
+        let factor = (0..self.cpus.len()).filter(|&c| self.shares_cache(c, this)).count();
+        is_wide(waker, wakee, u32::try_from(factor).unwrap_or(u32::MAX))
+    }
+
+    fn wake_affine(&self, p: T, prev: usize, this: usize) -> usize {
+        if self.is_idle(this) && self.shares_cache(this, prev) {
+            return if self.is_idle(prev) { prev } else { this };
+        }
+        if self.is_idle(prev) {
+            return prev;
+        }
+        let weight = i128::from(crate::fair::weight_of(self.task(p)));
+        let load = |cpu| i128::from(self.fair_load(cpu).weight);
+        let here = (load(this) + weight) * 100;
+        let there = load(prev) * (100 + (117 - 100) / 2);
+        if here < there { this } else { prev }
+    }
+
+    /// Kernel model 4.3, for machines without SMT.
+    fn select_idle_sibling(&mut self, p: T, prev: usize, target: usize) -> usize {
+        let fits = |e: &Self, cpu: usize| e.allowed(p, cpu) && e.is_free_for(cpu, p);
+        if fits(self, target) {
+            return target;
+        }
+        if prev != target && self.shares_cache(prev, target) && fits(self, prev) {
+            return prev;
+        }
+        let recent = self.task(p).recent_cpu;
+        self.tasks[p as usize].recent_cpu = prev;
+        if recent != prev && recent != target && self.shares_cache(recent, target) && fits(self, recent)
+        {
+            return recent;
+        }
+        let n = self.cpus.len();
+        (1..=n)
+            .map(|step| (target + step) % n)
+            .find(|&cpu| self.shares_cache(cpu, target) && fits(self, cpu))
+            .unwrap_or(target)
+    }
+
+    /// Kernel model 4.3, realtime: stay unless the donor there is as urgent.
+    fn select_rt(&self, p: T, prev: usize, waker: Waker) -> usize {
+        let urgency = |cpu: usize| {
+            let rq = &self.cpus[cpu];
+            let dl = rq.dl.first().map(|_| -1);
+            dl.or(rq.rt.keys().next().copied()).unwrap_or(if rq.n_running > 0 { 120 } else { 140 })
+        };
+        let prio = self.task(p).prio;
+        let stays = self.cpus[prev].donor.is_none_or(|d| self.task(d).prio > prio);
+        if stays && self.allowed(p, prev) {
+            return prev;
+        }
+        let own = self.task(p).cpu;
+        let best = (0..self.cpus.len()).filter(|&c| self.allowed(p, c)).map(urgency).max();
+        let Some(best) = best.filter(|&b| b > prio) else { return prev };
+        let candidates = |c: &usize| self.allowed(p, *c) && urgency(*c) == best;
+        [own, waker.cpu()]
+            .into_iter()
+            .chain(0..self.cpus.len())
+            .find(candidates)
+            .unwrap_or(prev)
+    }
+
+    /// Kernel model 6.5: an idle CPU takes one task from the CPU with the most waiting.
+    ///
+    /// # Deviation
+    ///
+    /// The kernel dices whether to try (`NI_RANDOM`) and weighs its own cost; this always tries.
+    pub(crate) fn newidle_pull(&mut self, cpu: usize) -> bool {
+        if self.cpus.len() == 1 {
+            return false;
+        }
+        let busiest = (0..self.cpus.len())
+            .filter(|&c| c != cpu && self.cpus[c].n_running >= 2)
+            .max_by_key(|&c| (self.cpus[c].n_running, std::cmp::Reverse(c)));
+        let Some(from) = busiest else { return false };
+        let movable = |t: T| {
+            let task = self.task(t);
+            !task.delayed
+                && task.blocked_on.is_none()
+                && !task.on_cpu
+                && self.cpus[from].donor != Some(t)
+                && self.allowed(t, cpu)
+        };
+        let found = self.cpus[from].fair.tree.values().rev().copied().find(|&t| movable(t));
+        let Some(t) = found else { return false };
+        self.dequeue_to_move(from, t);
+        self.emit_migrate(cpu, t, from, cpu);
+        let task = &mut self.tasks[t as usize];
+        task.cpu = cpu;
+        task.wake_cpu = cpu;
+        self.enqueue(cpu, t);
+        true
+    }
+}
+
+/// Whether waker and wakee switch partners so often that pulling them together hurts.
+///
+/// # Source
+///
+/// Kernel model 4.2; `wake_wide` in `kernel/sched/fair.c`.
+#[must_use]
+fn is_wide(waker_flips: u32, wakee_flips: u32, cpus_of_cache: u32) -> bool {
+    let (most, least) = (waker_flips.max(wakee_flips), waker_flips.min(wakee_flips));
+    least >= cpus_of_cache && most >= least.saturating_mul(cpus_of_cache)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_wide;
+
+    #[test]
+    fn wide_wakers_switch_partners_a_cache_domain_times_as_often() {
+        assert!(is_wide(64, 8, 8));
+        assert!(!is_wide(63, 8, 8));
+        assert!(!is_wide(100, 7, 8));
+    }
+}

@@ -1,0 +1,209 @@
+//! What the engine knows at one instant: every task, every runqueue, every lock.
+
+use crate::rule::lag::Load;
+use crate::rule::mutex::MutexWord;
+use model::demand::{LockIndex, Op};
+use model::{CpuSet, LockFlags, NameId, PrevState, SchedParams, SchedPolicy, Tid};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// A task's position in [`State::tasks`].
+pub(crate) type T = u32;
+
+/// Scheduling classes, least urgent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Class {
+    Idle,
+    Fair,
+    Realtime,
+    Deadline,
+}
+
+/// Whether and where a task's scheduling context is queued (`on_rq`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnRq {
+    No,
+    Queued,
+}
+
+/// What a task does when it runs next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The next op of its program.
+    Program,
+    /// In `mutex_lock`, spinning, not on the wait list.
+    Spin(LockIndex),
+    /// In `mutex_lock`, about to take the internal lock and queue.
+    Enqueue(LockIndex),
+    /// On the wait list, back from (or inside) `schedule()`.
+    Waiting(LockIndex),
+    /// Head of the wait list, spinning.
+    SpinQueued(LockIndex),
+    /// Head of the wait list, gave up spinning.
+    Requeue(LockIndex),
+    /// Back from an [`Op::Wait`] or [`Op::Sleep`] on a lock that is not a mutex.
+    LeaveLock(LockIndex),
+    /// Its program is over.
+    Done,
+}
+
+/// A fair task's place in virtual time (kernel model 5.1).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FairEntity {
+    pub vruntime: i64,
+    pub deadline: i64,
+    pub slice: i64,
+    pub custom_slice: bool,
+    pub lag: i64,
+    /// `deadline` holds the distance to `vruntime` while the task is moved.
+    pub relative_deadline: bool,
+    pub protected_until: i64,
+    pub weight: i64,
+    /// Orders equal deadlines.
+    pub seq: u64,
+    pub in_tree: bool,
+}
+
+/// A deadline task's budget (kernel model 6.2).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct DeadlineEntity {
+    pub budget: i64,
+    pub deadline: i64,
+    pub throttled: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Task {
+    pub tid: Tid,
+    pub comm: NameId,
+    pub pc: usize,
+    /// CPU time left of the current [`Op::Compute`].
+    pub left: u64,
+    pub phase: Phase,
+    /// `None` while runnable.
+    pub asleep: Option<PrevState>,
+    pub on_rq: OnRq,
+    pub on_cpu: bool,
+    pub delayed: bool,
+    pub is_blocked: bool,
+    pub blocked_on: Option<LockIndex>,
+    pub blocked_donor: Option<T>,
+    pub cpu: usize,
+    pub wake_cpu: usize,
+    pub affinity: Option<CpuSet>,
+    pub class: Class,
+    pub sched: SchedParams,
+    pub prio: i32,
+    pub rr_left: u32,
+    pub fair: FairEntity,
+    pub dl: DeadlineEntity,
+    /// Wakes that have arrived before their wait.
+    pub wakes_early: u32,
+    /// In an [`Op::Wait`], to be ended by an [`Op::Wake`].
+    pub awaits_wake: bool,
+    /// Invalidates timers of earlier sleeps.
+    pub sleep_generation: u32,
+    pub recent_cpu: usize,
+    pub last_wakee: Option<T>,
+    pub wakee_flips: u32,
+    pub flips_since: u64,
+    /// Locks whose trylock failed here but succeeded in the recording.
+    pub skipped: Vec<LockIndex>,
+    /// CPU time executed, and charged (ns).
+    pub executed: u64,
+    pub charged: u64,
+}
+
+impl Task {
+    pub(crate) fn is_queued(&self) -> bool {
+        self.on_rq == OnRq::Queued
+    }
+
+    pub(crate) fn class_of(policy: SchedPolicy) -> Class {
+        match policy {
+            SchedPolicy::Fifo | SchedPolicy::Rr => Class::Realtime,
+            SchedPolicy::Deadline => Class::Deadline,
+            SchedPolicy::Other | SchedPolicy::Batch | SchedPolicy::Idle => Class::Fair,
+        }
+    }
+
+    pub(crate) fn is_idle_policy(&self) -> bool {
+        self.sched.policy == SchedPolicy::Idle
+    }
+}
+
+/// The fair tasks of one CPU, the running donor excepted from the tree (kernel model 5.1).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FairQueue {
+    /// Ordered by (virtual deadline, insertion).
+    pub tree: BTreeMap<(i64, u64), T>,
+    /// Load of the tree.
+    pub load: Load,
+    /// The donor while it is fair: its entity is out of the tree.
+    pub current: Option<T>,
+    /// Queued tasks, current and delayed ones included.
+    pub n_queued: u32,
+    /// V when last computed.
+    pub average: i64,
+    /// Buddy of a short-slice preemption.
+    pub next: Option<T>,
+    /// Slices of the queued tasks, counted.
+    pub slices: BTreeMap<i64, u32>,
+}
+
+/// One CPU.
+#[derive(Clone, Debug)]
+pub(crate) struct Rq {
+    /// `rq->curr`: who executes. `None`: the idle task.
+    pub running: Option<T>,
+    /// `rq->donor`: whose entitlement is spent.
+    pub donor: Option<T>,
+    pub need_resched: bool,
+    /// When the request takes effect.
+    pub resched_at: u64,
+    pub next_class: Class,
+    /// Queued tasks, blocked donors included.
+    pub n_running: u32,
+    pub fair: FairQueue,
+    pub rt: BTreeMap<i32, VecDeque<T>>,
+    pub dl: BTreeSet<(i64, T)>,
+    /// Up to here CPU time has been charged.
+    pub charged_to: u64,
+    pub hrtick_at: u64,
+    pub next_tick: u64,
+    pub dirty: bool,
+    /// The last donor event written.
+    pub shown: (Option<T>, Option<T>),
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lock {
+    pub flags: LockFlags,
+    pub word: MutexWord<T>,
+    /// FIFO wait list.
+    pub waiters: VecDeque<T>,
+    /// Spinners that are not on the wait list, in order of arrival.
+    pub osq: VecDeque<T>,
+}
+
+/// A timer: (time, order of creation) -> what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Timer {
+    pub at: u64,
+    pub seq: u64,
+    pub kind: TimerKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum TimerKind {
+    /// A task arrives.
+    Arrive(T),
+    /// A sleep ends, if it is still this sleep.
+    Wake(T, u32),
+    /// A deadline task gets budget again.
+    Replenish(T),
+}
+
+/// The op a task is at.
+pub(crate) fn op_at(ops: &[Op], task: &Task) -> Option<Op> {
+    ops.get(task.pc).copied()
+}

@@ -1,0 +1,176 @@
+//! Wakeups: who becomes runnable, where, and whether that preempts.
+
+use crate::engine::Engine;
+use crate::fair::Join;
+use crate::state::{Class, OnRq, T};
+use model::{Context, SchedEvent};
+
+/// Who wakes, and from which context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waker {
+    /// The task running on this CPU.
+    Task(usize),
+    /// A timer or device interrupt on this CPU.
+    Interrupt(usize),
+}
+
+impl Waker {
+    pub(crate) fn cpu(self) -> usize {
+        match self {
+            Self::Task(cpu) | Self::Interrupt(cpu) => cpu,
+        }
+    }
+
+    fn context(self) -> Context {
+        match self {
+            Self::Task(_) => Context::Task,
+            Self::Interrupt(_) => Context::HardIrq,
+        }
+    }
+}
+
+impl Engine<'_> {
+    /// `try_to_wake_up` (kernel model 4.1 and 2.5); a no-op for a task that is not asleep.
+    pub(crate) fn wake(&mut self, p: T, waker: Waker) {
+        if self.task(p).asleep.is_none() {
+            return;
+        }
+        let fields = self.wake_fields(p);
+        self.emit(waker.cpu(), waker.context(), SchedEvent::Waking(fields));
+        let home = self.task(p).cpu;
+        let mut returned = false;
+        if self.task(p).is_queued() {
+            if self.task(p).delayed {
+                self.fair_undelay(home, p);
+            }
+            returned = self.return_donor(home, p);
+            if !returned {
+                if !self.task(p).on_cpu {
+                    self.wakeup_preempt(home, p, false);
+                }
+                self.local_handoff(home, p);
+                self.finish_wake(p, waker);
+                return;
+            }
+        }
+        self.wake_elsewhere(p, waker, returned);
+    }
+
+    /// A donor that sits on its owner's runqueue is dequeued there: true when it must be placed.
+    ///
+    /// Kernel model 2.5, step 1b.
+    fn return_donor(&mut self, home: usize, p: T) -> bool {
+        let task = self.task(p);
+        let migrated = task.is_blocked && task.cpu != task.wake_cpu;
+        if !(self.mechanisms.proxy_execution && self.mechanisms.return_in_wakeup && migrated) {
+            return false;
+        }
+        self.tasks[p as usize].blocked_on = None;
+        if self.cpus[home].running == Some(p) {
+            return false;
+        }
+        if self.cpus[home].donor == Some(p) {
+            self.account(home);
+            self.put_donor(home, p);
+            let running = self.cpus[home].running;
+            self.cpus[home].donor = running;
+            if let Some(r) = running {
+                self.set_donor(home, r);
+            }
+            self.resched(home, self.costs.wake_busy);
+            self.emit_donor(home);
+        }
+        self.block(home, p, false);
+        true
+    }
+
+    fn local_handoff(&mut self, home: usize, p: T) {
+        if self.mechanisms.local_handoff_resched && self.cpus[home].donor == Some(p) {
+            self.resched(home, self.costs.wake_busy);
+        }
+    }
+
+    fn wake_elsewhere(&mut self, p: T, waker: Waker, returned: bool) {
+        let orig = self.task(p).cpu;
+        let dest = self.select_cpu(p, waker);
+        if returned {
+            self.out.return_migrations += 1;
+            let kind = SchedEvent::ProxyReturn {
+                tid: self.task(p).tid,
+                orig_cpu: self.machine.cpus[orig],
+                dest_cpu: self.machine.cpus[dest],
+            };
+            self.emit(waker.cpu(), waker.context(), kind);
+        }
+        if orig != dest {
+            self.emit_migrate(waker.cpu(), p, orig, dest);
+        }
+        let task = &mut self.tasks[p as usize];
+        task.cpu = dest;
+        task.wake_cpu = dest;
+        if task.class == Class::Deadline {
+            self.dl_wake(p);
+        }
+        self.enqueue(dest, p);
+        self.wakeup_preempt(dest, p, false);
+        self.finish_wake(p, waker);
+    }
+
+    fn finish_wake(&mut self, p: T, waker: Waker) {
+        let task = &mut self.tasks[p as usize];
+        task.is_blocked = false;
+        task.asleep = None;
+        let fields = self.wake_fields(p);
+        self.emit(waker.cpu(), waker.context(), SchedEvent::Wakeup(fields));
+    }
+
+    /// First enqueue of a task.
+    pub(crate) fn wake_new(&mut self, p: T, cpu: usize, waker: Waker) {
+        let task = &mut self.tasks[p as usize];
+        task.cpu = cpu;
+        task.wake_cpu = cpu;
+        task.asleep = None;
+        if task.class == Class::Deadline {
+            self.dl_wake(p);
+        }
+        if self.task(p).class == Class::Fair {
+            self.account(cpu);
+            self.tasks[p as usize].on_rq = OnRq::Queued;
+            self.cpus[cpu].n_running += 1;
+            self.fair_enqueue(cpu, p, Join::New);
+        } else {
+            self.enqueue(cpu, p);
+        }
+        let fields = self.wake_fields(p);
+        self.emit(waker.cpu(), waker.context(), SchedEvent::WakeupNew(fields));
+        self.wakeup_preempt(cpu, p, true);
+    }
+
+    /// Kernel model 4.6: everything compares against the donor, never the executing owner.
+    pub(crate) fn wakeup_preempt(&mut self, cpu: usize, p: T, forked: bool) {
+        let class = self.task(p).class;
+        let running_class = self.cpus[cpu].next_class;
+        let delay =
+            if self.cpus[cpu].running.is_none() { self.costs.wake_idle } else { self.costs.wake_busy };
+        if class > running_class {
+            self.cpus[cpu].next_class = class;
+            self.resched(cpu, delay);
+            return;
+        }
+        if class < running_class {
+            return;
+        }
+        let Some(donor) = self.cpus[cpu].donor else {
+            self.resched(cpu, delay);
+            return;
+        };
+        match class {
+            Class::Fair => self.fair_wakeup_preempt(cpu, p, forked),
+            Class::Realtime if self.task(p).prio < self.task(donor).prio => self.resched(cpu, delay),
+            Class::Deadline if self.task(p).dl.deadline < self.task(donor).dl.deadline => {
+                self.resched(cpu, delay);
+            }
+            _ => {}
+        }
+    }
+}
