@@ -87,8 +87,8 @@ pub enum SleepEnd {
     After(Nanos),
     /// At this time of the trace's clock; a sleep that begins later does not block.
     At(Timestamp),
-    /// At the first multiple of `period` from `phase` later than the moment the sleep begins:
-    /// a periodic task that skips what it missed.
+    /// At the first release later than the moment the sleep begins: a periodic task that skips
+    /// what it missed.
     Period {
         /// Any one release.
         phase: Timestamp,

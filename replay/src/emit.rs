@@ -3,7 +3,7 @@
 use crate::engine::Engine;
 use crate::state::T;
 use model::{
-    Context, Demand, Event, LockFlags, LockId, Nanos, PrevState, SchedEvent, Tid, Timestamp,
+    Context, Demand, Event, LockFlags, LockId, PrevState, SchedEvent, Tid, Timestamp,
     WakeFields,
 };
 use model::demand::LockIndex;
@@ -113,13 +113,5 @@ impl Engine<'_> {
             let at = Timestamp(self.now);
             self.out.odd.push(crate::ReplayNote { at, text });
         }
-    }
-
-    pub(crate) fn period_end(now: u64, phase: u64, period: Nanos) -> u64 {
-        let period = period.0.max(1);
-        if now < phase {
-            return phase - (phase - now - 1) / period * period;
-        }
-        phase + ((now - phase) / period + 1) * period
     }
 }

@@ -41,7 +41,7 @@ impl<'d> Engine<'d> {
         let n_cpus = demand.machine.cpus.len();
         let start = demand.start.0;
         let cpus = vec![Rq::new(start); n_cpus];
-        let locks = demand.locks.iter().map(|l| Lock { flags: l.flags, ..Lock::default() }).collect();
+        let locks = vec![Lock::default(); demand.locks.len()];
         let tasks = demand.tasks.iter().map(|t| new_task(t, demand)).collect();
         let mut engine = Self {
             demand,
@@ -91,7 +91,7 @@ impl<'d> Engine<'d> {
             if next > end {
                 break;
             }
-            assert!(next >= self.now, "time only moves forward");
+            assert!(next >= self.now, "time only moves forward: {next} after {}", self.now);
             self.now = next;
             self.expire();
             self.settle();
@@ -120,12 +120,15 @@ impl<'d> Engine<'d> {
             }
             self.cpus[cpu].dirty = true;
             if self.cpus[cpu].hrtick_at <= self.now {
+                // The handler only asks; the request is found consumed when schedule() charges.
                 self.cpus[cpu].hrtick_at = NEVER;
-                self.account(cpu);
                 self.resched(cpu, self.costs.slice_end);
             }
             if self.cpus[cpu].next_tick <= self.now {
                 self.tick(cpu);
+            }
+            if self.dl_budget_end(cpu) <= self.now {
+                self.account(cpu);
             }
         }
     }
@@ -174,32 +177,43 @@ impl<'d> Engine<'d> {
         let Some(running) = rq.running else { return next };
         next = next.min(rq.hrtick_at).min(rq.next_tick);
         let task = self.task(running);
-        if task.phase == Phase::Program && matches!(self.op(running), Some(Op::Compute(_))) {
-            next = next.min(rq.charged_to.saturating_add(task.left));
+        let runs = task.phase == Phase::Program && rq.stalled_from.is_none();
+        if runs && matches!(self.op(running), Some(Op::Compute(_))) {
+            next = next.min(rq.ran_to.saturating_add(task.left));
         }
         next.min(self.dl_budget_end(cpu))
     }
 
-    /// Charges the time since the last charge: CPU time to who runs, entitlement to the donor.
+    /// Brings the running program up to now; no class hears of it.
+    pub(crate) fn run_program(&mut self, cpu: usize) {
+        let rq = &mut self.cpus[cpu];
+        let delta = self.now - rq.ran_to;
+        // From a request to the switch the kernel works; the program stands still.
+        let program = rq.stalled_from.map_or(delta, |from| from.saturating_sub(rq.ran_to));
+        rq.ran_to = self.now;
+        if let Some(running) = rq.running {
+            let task = &mut self.tasks[running as usize];
+            task.executed += delta;
+            if task.phase == Phase::Program {
+                task.left = task.left.saturating_sub(program);
+            }
+        }
+    }
+
+    /// Charges the time since the last charge to the donor's entitlement.
+    ///
+    /// The kernel does so at certain points only, and what it finds there may ask for a
+    /// reschedule: call it where the kernel calls `update_curr`.
     ///
     /// # Source
     ///
-    /// Kernel model 1.3; `update_curr`, `update_se`.
+    /// Kernel model 1.3 and 5.6; `update_curr`, `update_se`.
     pub(crate) fn account(&mut self, cpu: usize) {
+        self.run_program(cpu);
         let rq = &mut self.cpus[cpu];
         let delta = self.now - rq.charged_to;
-        if delta == 0 {
-            return;
-        }
         rq.charged_to = self.now;
-        let (running, donor) = (rq.running, rq.donor);
-        let Some(running) = running else { return };
-        let task = &mut self.tasks[running as usize];
-        task.executed += delta;
-        if task.phase == Phase::Program {
-            task.left = task.left.saturating_sub(delta);
-        }
-        let Some(donor) = donor else { return };
+        let Some(donor) = rq.donor.filter(|_| delta > 0 && rq.running.is_some()) else { return };
         self.tasks[donor as usize].charged += delta;
         match self.task(donor).class {
             Class::Fair => self.fair_charge(cpu, donor, delta),
@@ -235,7 +249,11 @@ impl<'d> Engine<'d> {
     /// Asks a CPU to reschedule `delay` ns from now, or sooner if it was asked before.
     pub(crate) fn resched(&mut self, cpu: usize, delay: u64) {
         let at = self.now + delay;
+        self.run_program(cpu);
         let rq = &mut self.cpus[cpu];
+        if delay > 0 && rq.stalled_from.is_none() && !rq.need_resched {
+            rq.stalled_from = Some(self.now);
+        }
         rq.resched_at = if rq.need_resched { rq.resched_at.min(at) } else { at };
         rq.need_resched = true;
         rq.dirty = true;
@@ -260,6 +278,8 @@ impl Rq {
             rt: std::collections::BTreeMap::new(),
             dl: std::collections::BTreeSet::new(),
             charged_to: start,
+            ran_to: start,
+            stalled_from: None,
             hrtick_at: NEVER,
             next_tick: NEVER,
             dirty: false,

@@ -340,6 +340,7 @@ impl Engine<'_> {
         let armed = self.cpus[cpu].hrtick_at;
         if armed == u64::MAX || armed.abs_diff(at) > 5_000 {
             self.cpus[cpu].hrtick_at = at;
+            self.cpus[cpu].dirty = true;
         }
     }
 

@@ -254,13 +254,13 @@ impl Engine<'_> {
         match self.spin(cpu, t, lock) {
             Spin::GoOn => return false,
             Spin::Acquired => {
-                self.account(cpu);
+                self.run_program(cpu);
                 self.n_spinning -= 1;
                 self.lock_acquired(cpu, t, lock);
                 self.next_op(t);
             }
             Spin::OwnerLeft | Spin::Preempted => {
-                self.account(cpu);
+                self.run_program(cpu);
                 self.n_spinning -= 1;
                 self.set_phase(t, Phase::Requeue(lock));
             }
@@ -276,7 +276,7 @@ impl Engine<'_> {
         if outcome == Spin::GoOn {
             return false;
         }
-        self.account(cpu);
+        self.run_program(cpu);
         self.n_spinning -= 1;
         self.locks[lock.index()].osq.pop_front();
         if outcome == Spin::Acquired {
@@ -300,7 +300,7 @@ impl Engine<'_> {
         };
         if let Some(t) = self.locks[index].osq.remove(position + 1) {
             let cpu = self.task(t).cpu;
-            self.account(cpu);
+            self.run_program(cpu);
             self.n_spinning -= 1;
             self.set_phase(t, Phase::Enqueue(lock));
             self.cpus[cpu].dirty = true;

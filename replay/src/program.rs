@@ -5,14 +5,17 @@ use crate::sched::Entry;
 use crate::state::{Class, Phase, T, TimerKind};
 use crate::wake::Waker;
 use model::demand::{LockIndex, SleepEnd};
-use model::{Context, LockFlags, Op, PrevState, SchedEvent, SchedParams, TaskId};
+use model::{Context, LockFlags, Nanos, Op, PrevState, SchedEvent, SchedParams, TaskId};
 
 impl Engine<'_> {
     /// Runs the zero-length steps of the task on `cpu`: true when anything happened.
     pub(crate) fn step(&mut self, cpu: usize) -> bool {
-        self.account(cpu);
+        self.run_program(cpu);
         let mut any = false;
         while let Some(t) = self.cpus[cpu].running {
+            if self.cpus[cpu].stalled_from.is_some() {
+                break;
+            }
             // A spinner told to reschedule goes through schedule() before it queues.
             let entering = matches!(self.task(t).phase, Phase::Enqueue(_) | Phase::Requeue(_));
             if entering && self.must_resched(cpu) {
@@ -162,7 +165,9 @@ impl Engine<'_> {
         let end = match until {
             SleepEnd::After(span) => self.now.saturating_add(span.0),
             SleepEnd::At(at) => at.0,
-            SleepEnd::Period { phase, period } => Self::period_end(self.now, phase.0, period),
+            SleepEnd::Period { phase, period } => {
+                Self::release(self.now, phase.0, period)
+            }
         };
         self.next_op(t);
         if end <= self.now {
@@ -202,7 +207,6 @@ impl Engine<'_> {
     pub(crate) fn timer_wake(&mut self, t: T, generation: u32) {
         if self.task(t).sleep_generation == generation {
             let cpu = self.task(t).cpu;
-            self.account(cpu);
             self.wake(t, Waker::Interrupt(cpu));
         }
     }
@@ -214,6 +218,16 @@ impl Engine<'_> {
         self.wake_new(t, cpu, Waker::Interrupt(cpu));
     }
 
+    /// The first release after `now` of a task with releases at `phase` plus multiples of `period`.
+    fn release(now: u64, phase: u64, period: Nanos) -> u64 {
+        let period = period.0.max(1);
+        if now < phase {
+            phase - (phase - now - 1) / period * period
+        } else {
+            phase.saturating_add(((now - phase) / period + 1).saturating_mul(period))
+        }
+    }
+
     /// A task that was asleep when the recording began: its first op says what ends that.
     pub(crate) fn begin_asleep(&mut self, t: T) {
         match self.op(t) {
@@ -222,7 +236,7 @@ impl Engine<'_> {
                     SleepEnd::After(span) => self.now.saturating_add(span.0),
                     SleepEnd::At(at) => at.0,
                     SleepEnd::Period { phase, period } => {
-                        Self::period_end(self.now, phase.0, period)
+                        Self::release(self.now, phase.0, period)
                     }
                 };
                 self.tasks[t as usize].asleep = Some(state);

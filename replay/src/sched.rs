@@ -42,6 +42,7 @@ impl Engine<'_> {
         self.cpus[cpu].hrtick_at = NEVER;
         let (next, detour) = self.pick_next(cpu, prev);
         self.cpus[cpu].need_resched = false;
+        self.cpus[cpu].stalled_from = None;
         self.cpus[cpu].dirty = true;
         if prev != next {
             self.switch(cpu, prev, prev_state, next);
@@ -171,6 +172,7 @@ impl Engine<'_> {
         let rq = &mut self.cpus[cpu];
         rq.running = next;
         rq.charged_to = self.now;
+        rq.ran_to = self.now;
         if prev.is_none() {
             rq.next_tick = next_tick;
         }

@@ -2,8 +2,8 @@
 
 use crate::rule::lag::Load;
 use crate::rule::mutex::MutexWord;
-use model::demand::{LockIndex, Op};
-use model::{CpuSet, LockFlags, NameId, PrevState, SchedParams, SchedPolicy, Tid};
+use model::demand::LockIndex;
+use model::{CpuSet, NameId, PrevState, SchedParams, SchedPolicy, Tid};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A task's position in [`State::tasks`].
@@ -166,8 +166,12 @@ pub(crate) struct Rq {
     pub fair: FairQueue,
     pub rt: BTreeMap<i32, VecDeque<T>>,
     pub dl: BTreeSet<(i64, T)>,
-    /// Up to here CPU time has been charged.
+    /// Up to here CPU time has been charged to the donor.
     pub charged_to: u64,
+    /// Since when the kernel has been on its way to a switch.
+    pub stalled_from: Option<u64>,
+    /// Up to here the running program has been advanced.
+    pub ran_to: u64,
     pub hrtick_at: u64,
     pub next_tick: u64,
     pub dirty: bool,
@@ -177,7 +181,6 @@ pub(crate) struct Rq {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lock {
-    pub flags: LockFlags,
     pub word: MutexWord<T>,
     /// FIFO wait list.
     pub waiters: VecDeque<T>,
@@ -201,9 +204,4 @@ pub(crate) enum TimerKind {
     Wake(T, u32),
     /// A deadline task gets budget again.
     Replenish(T),
-}
-
-/// The op a task is at.
-pub(crate) fn op_at(ops: &[Op], task: &Task) -> Option<Op> {
-    ops.get(task.pc).copied()
 }

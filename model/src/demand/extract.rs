@@ -1,5 +1,6 @@
 //! One pass over the events of a recording that turns what happened into what was asked for.
 
+use super::latency::Cause;
 use super::sleep::{TimerSleep, find_period};
 use super::{
     Arrival, Demand, DemandLock, LockIndex, Op, SchedParams, SleepEnd, TaskDemand, latency, machine,
@@ -88,6 +89,13 @@ impl Build {
         }
     }
 
+    /// Takes back CPU time that was the kernel's own on its way to a switch.
+    fn forget(&mut self, overhead: u64) {
+        let overhead = overhead.min(self.compute);
+        self.compute -= overhead;
+        self.total -= overhead;
+    }
+
     fn flush(&mut self) {
         if self.compute > 0 {
             self.ops.push(Op::Compute(Nanos(self.compute)));
@@ -149,6 +157,8 @@ struct Extract<'r> {
     /// First waiter's begin since the last release.
     first_wait: BTreeMap<LockIndex, u64>,
     has_mutex_calls: bool,
+    causes: BTreeMap<CpuId, Cause>,
+    waking_at: BTreeMap<Tid, u64>,
     start: u64,
     notes: BTreeMap<DemandNote, u64>,
 }
@@ -173,6 +183,8 @@ pub fn extract(recording: &Recording, host: Option<&Host>) -> (Demand, BTreeMap<
         last_known: BTreeMap::new(),
         first_wait: BTreeMap::new(),
         has_mutex_calls,
+        causes: BTreeMap::new(),
+        waking_at: BTreeMap::new(),
         start: start.0,
         notes: BTreeMap::new(),
     };
@@ -189,6 +201,7 @@ pub fn extract(recording: &Recording, host: Option<&Host>) -> (Demand, BTreeMap<
 impl Extract<'_> {
     fn event(&mut self, e: &Event) {
         let at = e.at.0;
+        self.note_cause(e);
         match e.kind {
             SchedEvent::Switch { .. } => self.switch(e),
             SchedEvent::Waking(w) => self.waking(e, w.tid),
@@ -232,6 +245,24 @@ impl Extract<'_> {
         }
     }
 
+    fn note_cause(&mut self, e: &Event) {
+        match e.kind {
+            SchedEvent::Waking(w) => {
+                self.waking_at.insert(w.tid, e.at.0);
+            }
+            SchedEvent::Wakeup(w) => {
+                let at = self.waking_at.get(&w.tid).copied().unwrap_or(e.at.0);
+                self.causes.entry(w.target_cpu).or_default().woke(w.tid, at);
+            }
+            SchedEvent::HrtimerStart { function, expires_ns, .. }
+                if self.recording.names.text(function) == "hrtick" =>
+            {
+                self.causes.entry(e.cpu).or_default().slice_timer(expires_ns);
+            }
+            _ => {}
+        }
+    }
+
     fn count(&mut self, note: DemandNote) {
         *self.notes.entry(note).or_insert(0) += 1;
     }
@@ -269,6 +300,7 @@ impl Extract<'_> {
             return;
         };
         let at = e.at.0;
+        let overhead = self.causes.entry(e.cpu).or_default().overhead(at, next);
         if let Some(id) = self.id(prev) {
             self.sched_change(id, prev_prio);
             let start = self.start;
@@ -280,7 +312,7 @@ impl Extract<'_> {
             b.run_to(at);
             b.on_cpu = None;
             match prev_state {
-                PrevState::Runnable | PrevState::Preempted => {}
+                PrevState::Runnable | PrevState::Preempted => b.forget(overhead),
                 PrevState::Dead => {
                     b.push(Op::Exit);
                 }
@@ -415,7 +447,7 @@ impl Extract<'_> {
         let until = SleepEnd::After(Nanos(span));
         let op = b.push(Op::Sleep { until, state: asleep.state, on: asleep.on });
         let expiry = armed.map(|(expiry, ..)| expiry);
-        b.timer_sleeps.push(TimerSleep { op, woken: at, expiry });
+        b.timer_sleeps.push(TimerSleep { op, since: asleep.since, woken: at, expiry });
         b.woken = b.mark(at);
     }
 

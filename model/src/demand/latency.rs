@@ -7,12 +7,39 @@ use std::collections::BTreeMap;
 /// Longer spans are waits, not the kernel's own work.
 const LONGEST_NS: u64 = 200_000;
 
+/// What may have caused the next switch of one CPU.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Cause {
+    woken: Option<(Tid, u64)>,
+    slice_timer: Option<u64>,
+}
+
+impl Cause {
+    /// `tid` was woken onto this CPU, by a waking at `at`.
+    pub(super) fn woke(&mut self, tid: Tid, at: u64) {
+        self.woken = Some((tid, at));
+    }
+
+    /// A precise slice end was armed.
+    pub(super) fn slice_timer(&mut self, expires_ns: i64) {
+        self.slice_timer = u64::try_from(expires_ns).ok();
+    }
+
+    /// Ends at a switch to `next`: the time since its cause, zero when that is not known.
+    pub(super) fn overhead(&mut self, at: u64, next: Tid) -> u64 {
+        let cause = std::mem::take(self);
+        let woken = cause.woken.filter(|(tid, _)| *tid == next).map(|(_, since)| since);
+        let since = woken.or(cause.slice_timer.filter(|expiry| *expiry <= at));
+        since.map(|since| at.saturating_sub(since)).filter(|span| *span < LONGEST_NS).unwrap_or(0)
+    }
+}
+
 #[derive(Default)]
 struct Cpu {
     running: Option<Tid>,
-    /// Latest wakeup that targets this CPU and what it found there.
-    woken: Option<(Tid, u64, bool)>,
-    slice_timer: Option<u64>,
+    cause: Cause,
+    /// First wakeup onto this CPU while it was idle.
+    idle_since: Option<u64>,
 }
 
 /// Measures the medians over a recording.
@@ -31,35 +58,27 @@ pub(super) fn measure(events: &[Event], names: &Names) -> Latencies {
             SchedEvent::Wakeup(w) => {
                 let at = waking.get(&w.tid).copied().unwrap_or(event.at.0);
                 let cpu = cpus.entry(w.target_cpu).or_default();
-                let was_idle = cpu.running == Some(Tid::IDLE);
-                cpu.woken = match cpu.woken {
-                    // Several wakeups before one switch: the first is the cause.
-                    Some(first) if was_idle => Some((w.tid, first.1, true)),
-                    _ => Some((w.tid, at, was_idle)),
-                };
-            }
-            SchedEvent::HrtimerStart { function, expires_ns, .. } => {
-                if names.text(function) == "hrtick" {
-                    cpus.entry(event.cpu).or_default().slice_timer = u64::try_from(expires_ns).ok();
+                if cpu.running == Some(Tid::IDLE) {
+                    cpu.idle_since.get_or_insert(at);
+                } else {
+                    cpu.cause.woke(w.tid, at);
                 }
+            }
+            SchedEvent::HrtimerStart { function, expires_ns, .. }
+                if names.text(function) == "hrtick" =>
+            {
+                cpus.entry(event.cpu).or_default().cause.slice_timer(expires_ns);
             }
             SchedEvent::Switch { prev_state, next, .. } => {
                 let cpu = cpus.entry(event.cpu).or_default();
-                if let Some((tid, at, was_idle)) = cpu.woken.take() {
-                    let span = event.at.0.saturating_sub(at);
-                    let caused = next == tid && span < LONGEST_NS;
-                    if caused && was_idle {
-                        idle.push(span);
-                    } else if caused && prev_state.is_runnable() {
-                        busy.push(span);
-                    }
-                } else if let Some(expiry) = cpu.slice_timer
-                    && prev_state.is_runnable()
-                    && (expiry..expiry + LONGEST_NS).contains(&event.at.0)
-                {
-                    slice.push(event.at.0 - expiry);
+                if let Some(since) = cpu.idle_since.take() {
+                    idle.push(event.at.0.saturating_sub(since));
                 }
-                cpu.slice_timer = None;
+                let woken = cpu.cause.woken.is_some_and(|(tid, _)| tid == next);
+                let span = cpu.cause.overhead(event.at.0, next);
+                if span > 0 && prev_state.is_runnable() {
+                    if woken { busy.push(span) } else { slice.push(span) }
+                }
                 cpu.running = Some(next);
             }
             _ => {}

@@ -8,6 +8,8 @@ use crate::{Nanos, Timestamp};
 pub(super) struct TimerSleep {
     /// Its op.
     pub op: usize,
+    /// When it began.
+    pub since: u64,
     /// When the wakeup was recorded.
     pub woken: u64,
     /// When its timer was due, when the trace has the timer.
@@ -46,7 +48,13 @@ pub(super) fn find_period(ops: &mut [Op], sleeps: &[TimerSleep]) -> bool {
             continue;
         }
         if let Some(Op::Sleep { until, .. }) = ops.get_mut(sleep.op) {
-            *until = SleepEnd::Period { phase: Timestamp(phase + latency), period: Nanos(period) };
+            let span = (date(sleep) + latency).saturating_sub(sleep.since);
+            // A sleep over several releases waits for a date: a start, not the next round.
+            *until = if span > period {
+                SleepEnd::At(Timestamp(date(sleep) + latency))
+            } else {
+                SleepEnd::Period { phase: Timestamp(phase + latency), period: Nanos(period) }
+            };
         }
     }
     true
@@ -114,7 +122,7 @@ mod tests {
     fn sleeps(dates: &[u64]) -> (Vec<Op>, Vec<TimerSleep>) {
         let until = SleepEnd::After(Nanos(1));
         let op = Op::Sleep { until, state: PrevState::Interruptible, on: None };
-        let one = |(op, woken): (usize, &u64)| TimerSleep { op, woken: *woken, expiry: None };
+        let one = |(op, woken): (usize, &u64)| TimerSleep { op, since: woken.saturating_sub(9), woken: *woken, expiry: None };
         (vec![op; dates.len()], dates.iter().enumerate().map(one).collect())
     }
 
