@@ -10,6 +10,7 @@ mod machine;
 mod sleep;
 
 pub use extract::{DemandNote, extract};
+pub use latency::{SwitchCause, SwitchCauses};
 
 use crate::{
     CpuId, CpuSet, LockFlags, LockId, Names, Nanos, PrevState, SchedPolicy, TaskId, TaskInfo,

@@ -288,6 +288,18 @@ impl Rq {
     }
 }
 
+/// A fair task's own slice and saved lag, when the demand knows them.
+fn fair_entity(task: &TaskDemand) -> crate::state::FairEntity {
+    let own = i64::try_from(task.sched.runtime.0).unwrap_or(i64::MAX);
+    let custom_slice = own != 0 && Task::class_of(task.sched.policy) == Class::Fair;
+    crate::state::FairEntity {
+        custom_slice,
+        slice: if custom_slice { own.clamp(100_000, 100_000_000) } else { 0 },
+        lag: task.initial_fair.map_or(0, |f| f.lag_ns),
+        ..Default::default()
+    }
+}
+
 fn new_task(task: &TaskDemand, demand: &Demand) -> Task {
     let position = |cpu| demand.machine.cpus.iter().position(|c| *c == cpu).unwrap_or(0);
     let cpu = match task.arrival {
@@ -314,7 +326,7 @@ fn new_task(task: &TaskDemand, demand: &Demand) -> Task {
         sched: task.sched,
         prio: task.sched.kernel_prio(),
         rr_left: 0,
-        fair: crate::state::FairEntity::default(),
+        fair: fair_entity(task),
         dl: crate::state::DeadlineEntity::default(),
         wakes_early: 0,
         awaits_wake: false,

@@ -127,6 +127,12 @@ impl Engine<'_> {
         if !f.custom_slice {
             f.slice = base;
         }
+        if join == Join::New
+            && let Some(known) = self.demand.tasks[t as usize].initial_fair
+        {
+            (f.vruntime, f.deadline) = (known.vruntime_ns, known.deadline_ns);
+            return;
+        }
         f.vruntime = place(v, others, f.lag, f.weight);
         if f.relative_deadline {
             f.deadline += f.vruntime;

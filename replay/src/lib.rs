@@ -13,6 +13,7 @@ mod lock;
 mod policy;
 mod program;
 mod realtime;
+mod recorded;
 pub mod rule;
 mod sched;
 mod select;
@@ -20,6 +21,7 @@ mod state;
 mod wake;
 
 pub use costs::Costs;
+pub use recorded::{Divergence, recorded};
 pub use policy::{Mechanisms, Policy, UnknownPolicy};
 
 use engine::Engine;

@@ -67,6 +67,17 @@ impl Names {
         id
     }
 
+    /// The id of a name as it stands in a record.
+    pub(crate) fn id_of_bytes(&mut self, bytes: &[u8]) -> NameId {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.id(text),
+            Err(_) => {
+                let text = String::from_utf8_lossy(bytes).into_owned();
+                self.id(&text)
+            }
+        }
+    }
+
     /// The text of `id`; empty for an id of another recording that is out of range.
     #[must_use]
     pub fn text(&self, id: NameId) -> &str {

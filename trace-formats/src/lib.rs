@@ -5,17 +5,25 @@
 //! Takes bytes, never a path; a damaged trace is data: what can be read is
 //! returned together with its [`Oddity`] list.
 
+mod bytes;
 mod error;
 mod event;
 mod id;
+mod layout;
+mod merge;
+mod read;
 mod recording;
+mod ring_buffer;
 pub mod script;
 mod task_state;
 mod time;
+mod trace_dat;
+mod tracepoint;
 
 pub use error::{Error, ErrorKind, Position};
 pub use event::{Context, Event, HasReturn, LockFlags, SchedEvent, WakeFields};
 pub use id::{CpuId, LockId, NameId, Names, Tid};
+pub use read::read;
 pub use recording::{FormatInfo, Lost, Oddity, Recording};
 pub use task_state::PrevState;
 pub use time::{Nanos, Timestamp};

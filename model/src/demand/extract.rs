@@ -1,6 +1,6 @@
 //! One pass over the events of a recording that turns what happened into what was asked for.
 
-use super::latency::Cause;
+use super::latency::SwitchCauses;
 use super::sleep::{TimerSleep, find_period};
 use super::{
     Arrival, Demand, DemandLock, LockIndex, Op, SchedParams, SleepEnd, TaskDemand, latency, machine,
@@ -60,7 +60,10 @@ struct Build {
     arrival: Option<Arrival>,
     sched: Option<SchedParams>,
     first_sched: SchedParams,
+    /// Up to here its CPU time is counted; `None` off CPU.
     on_cpu: Option<u64>,
+    /// When it came to its CPU.
+    since: u64,
     /// CPU time since the last op, and since the beginning.
     compute: u64,
     total: u64,
@@ -157,8 +160,7 @@ struct Extract<'r> {
     /// First waiter's begin since the last release.
     first_wait: BTreeMap<LockIndex, u64>,
     has_mutex_calls: bool,
-    causes: BTreeMap<CpuId, Cause>,
-    waking_at: BTreeMap<Tid, u64>,
+    causes: SwitchCauses<'r>,
     start: u64,
     notes: BTreeMap<DemandNote, u64>,
 }
@@ -183,8 +185,7 @@ pub fn extract(recording: &Recording, host: Option<&Host>) -> (Demand, BTreeMap<
         last_known: BTreeMap::new(),
         first_wait: BTreeMap::new(),
         has_mutex_calls,
-        causes: BTreeMap::new(),
-        waking_at: BTreeMap::new(),
+        causes: SwitchCauses::new(&recording.names),
         start: start.0,
         notes: BTreeMap::new(),
     };
@@ -201,9 +202,9 @@ pub fn extract(recording: &Recording, host: Option<&Host>) -> (Demand, BTreeMap<
 impl Extract<'_> {
     fn event(&mut self, e: &Event) {
         let at = e.at.0;
-        self.note_cause(e);
+        let overhead = self.causes.observe(e).map_or(Nanos(0), |(_, span)| span);
         match e.kind {
-            SchedEvent::Switch { .. } => self.switch(e),
+            SchedEvent::Switch { .. } => self.switch(e, overhead),
             SchedEvent::Waking(w) => self.waking(e, w.tid),
             SchedEvent::Wakeup(w) => self.wakeup(e, w.tid),
             SchedEvent::WakeupNew(w) => self.wakeup_new(e, w.tid, w.target_cpu),
@@ -245,24 +246,6 @@ impl Extract<'_> {
         }
     }
 
-    fn note_cause(&mut self, e: &Event) {
-        match e.kind {
-            SchedEvent::Waking(w) => {
-                self.waking_at.insert(w.tid, e.at.0);
-            }
-            SchedEvent::Wakeup(w) => {
-                let at = self.waking_at.get(&w.tid).copied().unwrap_or(e.at.0);
-                self.causes.entry(w.target_cpu).or_default().woke(w.tid, at);
-            }
-            SchedEvent::HrtimerStart { function, expires_ns, .. }
-                if self.recording.names.text(function) == "hrtick" =>
-            {
-                self.causes.entry(e.cpu).or_default().slice_timer(expires_ns);
-            }
-            _ => {}
-        }
-    }
-
     fn count(&mut self, note: DemandNote) {
         *self.notes.entry(note).or_insert(0) += 1;
     }
@@ -295,12 +278,11 @@ impl Extract<'_> {
         index
     }
 
-    fn switch(&mut self, e: &Event) {
+    fn switch(&mut self, e: &Event, overhead: Nanos) {
         let SchedEvent::Switch { prev, prev_prio, prev_state, next, next_prio, .. } = e.kind else {
             return;
         };
         let at = e.at.0;
-        let overhead = self.causes.entry(e.cpu).or_default().overhead(at, next);
         if let Some(id) = self.id(prev) {
             self.sched_change(id, prev_prio);
             let start = self.start;
@@ -312,7 +294,9 @@ impl Extract<'_> {
             b.run_to(at);
             b.on_cpu = None;
             match prev_state {
-                PrevState::Runnable | PrevState::Preempted => b.forget(overhead),
+                PrevState::Runnable | PrevState::Preempted => {
+                    b.forget(overhead.0.min(at.saturating_sub(b.since)));
+                }
                 PrevState::Dead => {
                     b.push(Op::Exit);
                 }
@@ -330,7 +314,9 @@ impl Extract<'_> {
                 self.wake_by_interrupt(id, at);
             }
             self.sched_change(id, next_prio);
-            self.builds[id.index()].on_cpu = Some(at);
+            let b = &mut self.builds[id.index()];
+            b.on_cpu = Some(at);
+            b.since = at;
         }
         self.running.insert(e.cpu, next);
     }

@@ -7,87 +7,105 @@ use std::collections::BTreeMap;
 /// Longer spans are waits, not the kernel's own work.
 const LONGEST_NS: u64 = 200_000;
 
-/// What may have caused the next switch of one CPU.
+/// What led to a switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SwitchCause {
+    /// A wakeup onto a busy CPU, of the task that runs next.
+    Wakeup,
+    /// A wakeup onto an idle CPU.
+    WakeupIdle,
+    /// The timer that ends a slice.
+    SliceEnd,
+}
+
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Cause {
+struct Cpu {
+    running: Option<Tid>,
     woken: Option<(Tid, u64)>,
+    idle_since: Option<u64>,
     slice_timer: Option<u64>,
 }
 
-impl Cause {
-    /// `tid` was woken onto this CPU, by a waking at `at`.
-    pub(super) fn woke(&mut self, tid: Tid, at: u64) {
-        self.woken = Some((tid, at));
-    }
-
-    /// A precise slice end was armed.
-    pub(super) fn slice_timer(&mut self, expires_ns: i64) {
-        self.slice_timer = u64::try_from(expires_ns).ok();
-    }
-
-    /// Ends at a switch to `next`: the time since its cause, zero when that is not known.
-    pub(super) fn overhead(&mut self, at: u64, next: Tid) -> u64 {
-        let cause = std::mem::take(self);
-        let woken = cause.woken.filter(|(tid, _)| *tid == next).map(|(_, since)| since);
-        let since = woken.or(cause.slice_timer.filter(|expiry| *expiry <= at));
-        since.map(|since| at.saturating_sub(since)).filter(|span| *span < LONGEST_NS).unwrap_or(0)
-    }
+/// Follows a recording and says at each switch what led to it, and how long that took.
+#[derive(Clone, Debug)]
+pub struct SwitchCauses<'n> {
+    names: &'n Names,
+    cpus: BTreeMap<CpuId, Cpu>,
+    waking: BTreeMap<Tid, u64>,
 }
 
-#[derive(Default)]
-struct Cpu {
-    running: Option<Tid>,
-    cause: Cause,
-    /// First wakeup onto this CPU while it was idle.
-    idle_since: Option<u64>,
-}
+impl<'n> SwitchCauses<'n> {
+    /// Starts at the beginning of a recording with these names.
+    #[must_use]
+    pub fn new(names: &'n Names) -> Self {
+        Self { names, cpus: BTreeMap::new(), waking: BTreeMap::new() }
+    }
 
-/// Measures the medians over a recording.
-///
-/// A wakeup counts when the woken task is the next to run on its CPU and, on a
-/// busy CPU, takes it from a task that was still runnable.
-pub(super) fn measure(events: &[Event], names: &Names) -> Latencies {
-    let mut cpus: BTreeMap<CpuId, Cpu> = BTreeMap::new();
-    let mut waking: BTreeMap<Tid, u64> = BTreeMap::new();
-    let (mut busy, mut idle, mut slice) = (Vec::new(), Vec::new(), Vec::new());
-    for event in events {
+    /// Takes the next event: at a switch whose cause is known, the cause and the time since.
+    ///
+    /// A wakeup is the cause when the woken task runs next. A span of 0.2 ms or more is a wait
+    /// and has no cause here.
+    pub fn observe(&mut self, event: &Event) -> Option<(SwitchCause, Nanos)> {
         match event.kind {
             SchedEvent::Waking(w) => {
-                waking.insert(w.tid, event.at.0);
+                self.waking.insert(w.tid, event.at.0);
             }
             SchedEvent::Wakeup(w) => {
-                let at = waking.get(&w.tid).copied().unwrap_or(event.at.0);
-                let cpu = cpus.entry(w.target_cpu).or_default();
+                let at = self.waking.get(&w.tid).copied().unwrap_or(event.at.0);
+                let cpu = self.cpus.entry(w.target_cpu).or_default();
                 if cpu.running == Some(Tid::IDLE) {
                     cpu.idle_since.get_or_insert(at);
                 } else {
-                    cpu.cause.woke(w.tid, at);
+                    cpu.woken = Some((w.tid, at));
                 }
             }
-            SchedEvent::HrtimerStart { function, expires_ns, .. }
-                if names.text(function) == "hrtick" =>
-            {
-                cpus.entry(event.cpu).or_default().cause.slice_timer(expires_ns);
-            }
-            SchedEvent::Switch { prev_state, next, .. } => {
-                let cpu = cpus.entry(event.cpu).or_default();
-                if let Some(since) = cpu.idle_since.take() {
-                    idle.push(event.at.0.saturating_sub(since));
+            SchedEvent::HrtimerStart { function, expires_ns, .. } => {
+                if self.names.text(function) == "hrtick" {
+                    let cpu = self.cpus.entry(event.cpu).or_default();
+                    cpu.slice_timer = u64::try_from(expires_ns).ok();
                 }
-                let woken = cpu.cause.woken.is_some_and(|(tid, _)| tid == next);
-                let span = cpu.cause.overhead(event.at.0, next);
-                if span > 0 && prev_state.is_runnable() {
-                    if woken { busy.push(span) } else { slice.push(span) }
-                }
-                cpu.running = Some(next);
             }
+            SchedEvent::Switch { next, .. } => return self.switch(event, next),
             _ => {}
+        }
+        None
+    }
+
+    fn switch(&mut self, event: &Event, next: Tid) -> Option<(SwitchCause, Nanos)> {
+        let cpu = self.cpus.entry(event.cpu).or_default();
+        let was = std::mem::replace(cpu, Cpu { running: Some(next), ..Cpu::default() });
+        let woken = was.woken.filter(|(tid, _)| *tid == next);
+        let (cause, since) = if let Some(since) = was.idle_since {
+            (SwitchCause::WakeupIdle, since)
+        } else if let Some((_, since)) = woken {
+            (SwitchCause::Wakeup, since)
+        } else {
+            (SwitchCause::SliceEnd, was.slice_timer.filter(|expiry| *expiry <= event.at.0)?)
+        };
+        let span = event.at.0.checked_sub(since).filter(|span| *span < LONGEST_NS)?;
+        Some((cause, Nanos(span)))
+    }
+}
+
+/// Measures the medians over a recording; only switches away from runnable tasks count.
+pub(super) fn measure(events: &[Event], names: &Names) -> Latencies {
+    let mut causes = SwitchCauses::new(names);
+    let (mut busy, mut idle, mut slice) = (Vec::new(), Vec::new(), Vec::new());
+    for event in events {
+        let Some((cause, span)) = causes.observe(event) else { continue };
+        let SchedEvent::Switch { prev_state, .. } = event.kind else { continue };
+        if prev_state.is_runnable() {
+            match cause {
+                SwitchCause::Wakeup => busy.push(span),
+                SwitchCause::WakeupIdle => idle.push(span),
+                SwitchCause::SliceEnd => slice.push(span),
+            }
         }
     }
     Latencies { wake_busy: median(busy), wake_idle: median(idle), slice_end: median(slice) }
 }
 
-fn median(mut spans: Vec<u64>) -> Nanos {
+fn median(mut spans: Vec<Nanos>) -> Nanos {
     spans.sort_unstable();
-    Nanos(spans.get(spans.len() / 2).copied().unwrap_or(0))
+    spans.get(spans.len() / 2).copied().unwrap_or_default()
 }

@@ -1,0 +1,4 @@
+//! All of `replay` through its public interface, linked once.
+
+mod scenario;
+mod timeline;

@@ -1,0 +1,136 @@
+//! Every scenario of the fixtures under every policy it names: one test per file.
+//!
+//! `UPDATE_EXPECT=1` writes what the replay answers into the file; read the diff.
+
+use crate::timeline::{Cast, Timeline};
+use model::Demand;
+use replay::{Options, Policy};
+use trace_formats::script::{self, Expectation, Script};
+
+macro_rules! scenarios {
+    ($($name:ident)*) => {
+        const LISTED: &[&str] = &[$(stringify!($name)),*];
+        $(#[test] fn $name() { check(stringify!($name)); })*
+    };
+}
+
+scenarios! {
+    s01_classic_inversion
+    s02_owner_runs_on
+    s03_owner_elsewhere
+    s04_return_in_the_wakeup
+    s05_spin_on_running_owner
+    s06_chain
+    s07_chain_across_cpus
+    s08_owner_asleep
+    s09_owner_falls_asleep
+    s10_donors_of_two_classes
+    s11_handoff_to_the_donor
+    s12_donor_budget_runs_out
+    s13_forced_handoff
+    s14_home_is_busy
+    s16_fifo_position
+    s17_thief
+    s18_behind_more_urgent_work
+    s19_chain_of_three_cpus
+    s20_next_owner_sleeps
+    s21_owner_blocks_in_turn
+    s22_fair_donor
+    s22b_fair_owner_runs_on
+    s23a_wakeup_waits_for_the_slice
+    s23b_short_slice_preempts
+    s23c_lag_preempts
+    s23d_slice_ends_at_a_tick
+    s23e_slice_ends_on_time
+    s25_starved_waiter
+    s27_donor_timeslice
+    s29_delayed_owner
+    s31_return_elsewhere
+}
+
+fn file_of(test: &str) -> String {
+    format!("scenario/{}.sched", test.replace('_', "-"))
+}
+
+#[test]
+fn no_scenario_is_forgotten() {
+    let listed: Vec<String> = LISTED.iter().map(|name| file_of(name)).collect();
+    assert_eq!(fixtures::list("scenario"), listed);
+}
+
+#[expect(clippy::print_stdout, reason = "a skipped scenario says so in the test's output")]
+fn check(test: &str) {
+    let file = file_of(test);
+    let text = fixtures::text(&file);
+    let script = script::parse(&text).unwrap_or_else(|e| panic!("{file}: {e}"));
+    if let Some(reason) = &script.not_yet {
+        println!("{file} skipped, not yet: {reason}");
+        return;
+    }
+    let answers: Vec<Vec<String>> = script
+        .expectations
+        .iter()
+        .map(|expectation| answers(&file, &script, expectation))
+        .collect();
+    let mut failures = String::new();
+    for (expectation, answers) in script.expectations.iter().zip(&answers) {
+        let expected: Vec<&str> = expectation.lines.iter().map(|(_, line)| line.as_str()).collect();
+        if expected != *answers {
+            let (policies, expected) = (expectation.policies.join(", "), expected.join("\n"));
+            failures += &format!(
+                "\n{policies}, expected:\n{expected}\n\nreplayed:\n{}\n",
+                answers.join("\n")
+            );
+        }
+    }
+    if update_wanted() {
+        write(&file, &rewritten(&text, &script, &answers));
+    } else {
+        assert!(failures.is_empty(), "{file}\n{failures}");
+    }
+}
+
+/// What the policies of a block answer to its lines; they must agree.
+fn answers(file: &str, script: &Script, expectation: &Expectation) -> Vec<String> {
+    let of = |name: &String| {
+        let policy: Policy = name.parse().unwrap_or_else(|e| panic!("{file}: {e}"));
+        answer(script, expectation, policy)
+    };
+    let all: Vec<Vec<String>> = expectation.policies.iter().map(of).collect();
+    for (name, one) in expectation.policies.iter().zip(&all) {
+        assert_eq!(*one, all[0], "{file}: {name} differs from the first policy of its block");
+    }
+    all.into_iter().next().expect("a block names a policy")
+}
+
+fn answer(script: &Script, expectation: &Expectation, policy: Policy) -> Vec<String> {
+    let demand = Demand::from_script(script);
+    let schedule = replay::replay(&demand, policy, &Options::default());
+    let cast = Cast {
+        script,
+        tids: demand.tasks.iter().map(|t| t.info.tid).collect(),
+        locks: demand.locks.iter().map(|l| l.lock).collect(),
+    };
+    let n_cpus = demand.machine.cpus.len();
+    let timeline = Timeline::of(&schedule.recording, n_cpus, script.machine.end);
+    expectation.lines.iter().map(|(ask, _)| timeline.answer(ask, &cast)).collect()
+}
+
+fn rewritten(text: &str, script: &Script, answers: &[Vec<String>]) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    for (expectation, answers) in script.expectations.iter().zip(answers) {
+        for (index, answer) in answers.iter().enumerate() {
+            lines[expectation.first_line + index].clone_from(answer);
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+fn update_wanted() -> bool {
+    std::env::var_os("UPDATE_EXPECT").is_some()
+}
+
+fn write(file: &str, text: &str) {
+    let path = fixtures::path(file);
+    std::fs::write(&path, text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+}

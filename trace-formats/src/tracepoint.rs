@@ -1,0 +1,309 @@
+//! Binary records of tracepoints, read by the layout that the file declares.
+
+use crate::bytes::Endian;
+use crate::layout::{Field, Layout};
+use crate::task_state::StateTable;
+use crate::{
+    Context, CpuId, Event, HasReturn, LockFlags, LockId, NameId, Names, SchedEvent, Tid, Timestamp,
+    WakeFields,
+};
+use std::collections::BTreeMap;
+
+/// All event kinds of one file.
+#[derive(Debug, Default)]
+pub(crate) struct Tracepoints {
+    by_id: BTreeMap<u64, Tracepoint>,
+    /// Dense copy of `by_id` for small ids: position plus one.
+    dense: Vec<u32>,
+    list: Vec<Tracepoint>,
+    symbols: BTreeMap<u64, String>,
+    common_type: Option<Field>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Tracepoint {
+    pub name: String,
+    pub count: u64,
+    flags: Option<Field>,
+    pid: Option<Field>,
+    decode: Decode,
+}
+
+#[derive(Clone, Debug)]
+enum Decode {
+    Other,
+    Switch { comm: [Field; 2], pid: [Field; 2], prio: [Field; 2], state: Field, states: StateTable },
+    Wake { kind: fn(WakeFields) -> SchedEvent, comm: Field, pid: Field, prio: Field, cpu: Field },
+    Migrate { comm: Field, pid: Field, prio: Field, orig: Field, dest: Field },
+    Fork { comm: [Field; 2], pid: [Field; 2] },
+    Exec { pid: Field, old_pid: Field },
+    Exit { comm: Field, pid: Field, prio: Field },
+    PiSetprio { comm: Field, pid: Field, old: Field, new: Field },
+    StatRuntime { pid: Field, runtime: Field },
+    Begin { lock: Field, flags: Field },
+    End { lock: Field, ret: Field },
+    Release { lock: Field },
+    MutexLock { lock: Field, has_return: HasReturn },
+    MutexLockReturn { lock: Field, ret: Field },
+    MutexTrylock { lock: Field, ret: Field },
+    MutexUnlock { lock: Field },
+    Hrtimer { timer: Field, function: Field, expires: Field },
+}
+
+impl Tracepoints {
+    /// Adds an event kind by its `format` text; unreadable ones are left out.
+    pub(crate) fn add(&mut self, format: &str) {
+        let Some(layout) = Layout::parse(format) else { return };
+        if self.common_type.is_none() {
+            self.common_type = layout.field("common_type").cloned();
+        }
+        let tracepoint = Tracepoint {
+            flags: layout.field("common_flags").cloned(),
+            pid: layout.field("common_pid").cloned(),
+            decode: decoder(&layout).unwrap_or(Decode::Other),
+            name: layout.name,
+            count: 0,
+        };
+        self.by_id.insert(layout.id, tracepoint);
+    }
+
+    /// Names of kernel functions by address, from a `kallsyms` text.
+    pub(crate) fn add_symbols(&mut self, kallsyms: &str) {
+        for line in kallsyms.lines() {
+            let mut words = line.split_whitespace();
+            if let (Some(address), Some(_), Some(name)) = (words.next(), words.next(), words.next())
+                && let Ok(address) = u64::from_str_radix(address, 16)
+            {
+                self.symbols.insert(address, name.to_owned());
+            }
+        }
+    }
+
+    /// Call once all kinds are added.
+    pub(crate) fn seal(&mut self) {
+        for (id, tracepoint) in std::mem::take(&mut self.by_id) {
+            // Event ids are small; a wild one would cost memory, so it counts as unknown.
+            let Ok(index) = usize::try_from(id) else { continue };
+            if index > 0xffff {
+                continue;
+            }
+            if self.dense.len() <= index {
+                self.dense.resize(index + 1, 0);
+            }
+            self.list.push(tracepoint);
+            self.dense[index] = u32::try_from(self.list.len()).unwrap_or(0);
+        }
+    }
+
+    /// The kind of a record and whether the file describes it.
+    pub(crate) fn kind(&mut self, record: &[u8], endian: Endian) -> Option<&mut Tracepoint> {
+        let id = match &self.common_type {
+            Some(field) => field.unsigned(record, endian)?,
+            None => endian.number(record.get(..2)?),
+        };
+        self.by_number(id)
+    }
+
+    pub(crate) fn by_number(&mut self, id: u64) -> Option<&mut Tracepoint> {
+        let slot = *self.dense.get(usize::try_from(id).ok()?)?;
+        self.list.get_mut((slot as usize).checked_sub(1)?)
+    }
+
+    /// Decodes a record and counts it: `None` when it is of a kind that is counted only.
+    pub(crate) fn event(
+        &mut self,
+        record: &[u8],
+        endian: Endian,
+        at: Timestamp,
+        cpu: CpuId,
+        names: &mut Names,
+    ) -> Option<Event> {
+        let id = match &self.common_type {
+            Some(field) => field.unsigned(record, endian)?,
+            None => endian.number(record.get(..2)?),
+        };
+        let slot = *self.dense.get(usize::try_from(id).ok()?)?;
+        let tracepoint = self.list.get_mut((slot as usize).checked_sub(1)?)?;
+        tracepoint.count += 1;
+        let kind = tracepoint.decode.read(record, endian, names, &self.symbols)?;
+        let flags = tracepoint.flags.as_ref().and_then(|f| f.unsigned(record, endian));
+        let tid = tracepoint.pid.as_ref().and_then(|f| f.int(record, endian)).unwrap_or(0);
+        Some(Event { at, cpu, context: context(flags), tid: Tid(tid), kind })
+    }
+
+    /// Counts by name, of the kinds that occur.
+    pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
+        let mut counts = BTreeMap::new();
+        for tracepoint in self.list.iter().filter(|t| t.count > 0) {
+            *counts.entry(tracepoint.name.clone()).or_insert(0) += tracepoint.count;
+        }
+        counts
+    }
+}
+
+/// `common_flags`: hard interrupt 0x08, soft interrupt 0x10, NMI 0x40.
+fn context(flags: Option<u64>) -> Context {
+    match flags {
+        None => Context::Unknown,
+        Some(f) if f & 0x48 != 0 => Context::HardIrq,
+        Some(f) if f & 0x10 != 0 => Context::SoftIrq,
+        Some(_) => Context::Task,
+    }
+}
+
+/// How to read an event of our vocabulary; `None` for others and when a field is missing.
+fn decoder(layout: &Layout) -> Option<Decode> {
+    let f = |name: &str| layout.field(name).cloned();
+    let wake = |kind| {
+        let cpu = f("target_cpu")?;
+        Some(Decode::Wake { kind, comm: f("comm")?, pid: f("pid")?, prio: f("prio")?, cpu })
+    };
+    let decode = match layout.name.as_str() {
+        "sched_switch" => Decode::Switch {
+            comm: [f("prev_comm")?, f("next_comm")?],
+            pid: [f("prev_pid")?, f("next_pid")?],
+            prio: [f("prev_prio")?, f("next_prio")?],
+            state: f("prev_state")?,
+            states: StateTable::from_print_fmt(&layout.print_fmt),
+        },
+        "sched_waking" => wake(SchedEvent::Waking)?,
+        "sched_wakeup" => wake(SchedEvent::Wakeup)?,
+        "sched_wakeup_new" => wake(SchedEvent::WakeupNew)?,
+        "sched_migrate_task" => Decode::Migrate {
+            comm: f("comm")?,
+            pid: f("pid")?,
+            prio: f("prio")?,
+            orig: f("orig_cpu")?,
+            dest: f("dest_cpu")?,
+        },
+        "sched_process_fork" => Decode::Fork {
+            comm: [f("parent_comm")?, f("child_comm")?],
+            pid: [f("parent_pid")?, f("child_pid")?],
+        },
+        "sched_process_exec" => Decode::Exec { pid: f("pid")?, old_pid: f("old_pid")? },
+        "sched_process_exit" => {
+            Decode::Exit { comm: f("comm")?, pid: f("pid")?, prio: f("prio")? }
+        }
+        "sched_pi_setprio" => Decode::PiSetprio {
+            comm: f("comm")?,
+            pid: f("pid")?,
+            old: f("oldprio")?,
+            new: f("newprio")?,
+        },
+        "sched_stat_runtime" => Decode::StatRuntime { pid: f("pid")?, runtime: f("runtime")? },
+        "contention_begin" => Decode::Begin { lock: f("lock_addr")?, flags: f("flags")? },
+        "contention_end" => Decode::End { lock: f("lock_addr")?, ret: f("ret")? },
+        "contended_release" => Decode::Release { lock: f("lock_addr")? },
+        "hrtimer_start" => Decode::Hrtimer {
+            timer: f("hrtimer")?,
+            function: f("function")?,
+            expires: f("expires")?,
+        },
+        name => return mutex_call(name, &f),
+    };
+    Some(decode)
+}
+
+/// The dynamic events of detail `full`.
+fn mutex_call(name: &str, f: &impl Fn(&str) -> Option<Field>) -> Option<Decode> {
+    let lock = f("lock")?;
+    Some(match name {
+        "mutex_lock_in" => Decode::MutexLock { lock, has_return: HasReturn::No },
+        "mutex_lock_interruptible_in" | "mutex_lock_killable_in" => {
+            Decode::MutexLock { lock, has_return: HasReturn::Yes }
+        }
+        "mutex_lock_interruptible_ret" | "mutex_lock_killable_ret" => {
+            Decode::MutexLockReturn { lock, ret: f("ret")? }
+        }
+        "mutex_trylock_ret" => Decode::MutexTrylock { lock, ret: f("ret")? },
+        "mutex_unlock_in" => Decode::MutexUnlock { lock },
+        _ => return None,
+    })
+}
+
+impl Decode {
+    fn read(
+        &self,
+        r: &[u8],
+        e: Endian,
+        names: &mut Names,
+        symbols: &BTreeMap<u64, String>,
+    ) -> Option<SchedEvent> {
+        let tid = |f: &Field| f.int(r, e).map(Tid);
+        let cpu = |f: &Field| f.unsigned(r, e).and_then(|n| u32::try_from(n).ok()).map(CpuId);
+        let lock = |f: &Field| f.unsigned(r, e).map(LockId);
+        let mut name = |f: &Field| -> Option<NameId> { Some(names.id_of_bytes(f.text(r, e)?)) };
+        Some(match self {
+            Self::Other => return None,
+            Self::Switch { comm, pid, prio, state, states } => SchedEvent::Switch {
+                prev: tid(&pid[0])?,
+                prev_comm: name(&comm[0])?,
+                prev_prio: prio[0].int(r, e)?,
+                prev_state: states.state(state.signed(r, e)?),
+                next: tid(&pid[1])?,
+                next_comm: name(&comm[1])?,
+                next_prio: prio[1].int(r, e)?,
+            },
+            Self::Wake { kind, comm, pid, prio, cpu: target } => kind(WakeFields {
+                tid: tid(pid)?,
+                comm: name(comm)?,
+                prio: prio.int(r, e)?,
+                target_cpu: cpu(target)?,
+            }),
+            Self::Migrate { comm, pid, prio, orig, dest } => SchedEvent::MigrateTask {
+                tid: tid(pid)?,
+                comm: name(comm)?,
+                prio: prio.int(r, e)?,
+                orig_cpu: cpu(orig)?,
+                dest_cpu: cpu(dest)?,
+            },
+            Self::Fork { comm, pid } => SchedEvent::Fork {
+                parent: tid(&pid[0])?,
+                parent_comm: name(&comm[0])?,
+                child: tid(&pid[1])?,
+                child_comm: name(&comm[1])?,
+            },
+            Self::Exec { pid, old_pid } => {
+                SchedEvent::Exec { tid: tid(pid)?, old_tid: tid(old_pid)? }
+            }
+            Self::Exit { comm, pid, prio } => {
+                SchedEvent::Exit { tid: tid(pid)?, comm: name(comm)?, prio: prio.int(r, e)? }
+            }
+            Self::PiSetprio { comm, pid, old, new } => SchedEvent::PiSetprio {
+                tid: tid(pid)?,
+                comm: name(comm)?,
+                old_prio: old.int(r, e)?,
+                new_prio: new.int(r, e)?,
+            },
+            Self::StatRuntime { pid, runtime } => {
+                SchedEvent::StatRuntime { tid: tid(pid)?, runtime_ns: runtime.unsigned(r, e)? }
+            }
+            Self::Begin { lock: l, flags } => SchedEvent::ContentionBegin {
+                lock: lock(l)?,
+                flags: LockFlags(flags.int(r, e)?.cast_unsigned()),
+            },
+            Self::End { lock: l, ret } => {
+                SchedEvent::ContentionEnd { lock: lock(l)?, ret: ret.int(r, e)? }
+            }
+            Self::Release { lock: l } => SchedEvent::ContendedRelease { lock: lock(l)? },
+            Self::MutexLock { lock: l, has_return } => {
+                SchedEvent::MutexLock { lock: lock(l)?, has_return: *has_return }
+            }
+            Self::MutexLockReturn { lock: l, ret } => {
+                SchedEvent::MutexLockReturn { lock: lock(l)?, ret: ret.int(r, e)? }
+            }
+            Self::MutexTrylock { lock: l, ret } => {
+                // The register holds a bool: only its low byte is the value.
+                SchedEvent::MutexTrylock { lock: lock(l)?, ret: ret.int(r, e)? & 0xff }
+            }
+            Self::MutexUnlock { lock: l } => SchedEvent::MutexUnlock { lock: lock(l)? },
+            Self::Hrtimer { timer, function, expires } => SchedEvent::HrtimerStart {
+                timer: timer.unsigned(r, e)?,
+                function: symbols
+                    .get(&function.unsigned(r, e)?)
+                    .map_or(NameId(0), |s| names.id(s)),
+                expires_ns: expires.signed(r, e)?,
+            },
+        })
+    }
+}
