@@ -244,8 +244,11 @@ impl Engine<'_> {
 
     fn owner_facts(&self, cpu: usize, x: T, owner: T) -> Owner {
         let o = self.task(owner);
-        if owner == x {
+        if owner == x && self.task(x).blocked_on.is_some_and(|l| self.locks[l.index()].word.pickup) {
             Owner::Itself
+        } else if owner == x {
+            // It waits for what it has: nothing but sleep can come of that.
+            Owner::Asleep
         } else if !o.is_queued() || o.delayed {
             Owner::Asleep
         } else if o.cpu != cpu {

@@ -1,3 +1,22 @@
-//! xtask
+//! The workspace's own checks: `cargo xtask check` is what CI runs.
 
-fn main() {}
+mod check;
+mod docs;
+mod fixtures;
+mod layers;
+mod sizes;
+mod tree;
+
+use anyhow::{Result, bail};
+
+/// Names of the tasks, for the check that documents name no other.
+const TASKS: [&str; 2] = ["check", "fixtures"];
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["check"] => check::run(),
+        ["fixtures"] => check::report("fixtures", &fixtures::problems()?),
+        _ => bail!("usage: cargo xtask {}", TASKS.join("|")),
+    }
+}

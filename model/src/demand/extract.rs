@@ -6,7 +6,7 @@ use super::{
     Arrival, Demand, DemandLock, LockIndex, Op, SchedParams, SleepEnd, TaskDemand, latency, machine,
 };
 use crate::{
-    Context, CpuId, CpuSet, Event, Host, HostTask, LockFlags, LockId, Nanos, PrevState, Recording,
+    Context, CpuId, CpuSet, Event, Host, HostTask, LockFlags, LockId, NameId, Nanos, PrevState, Recording,
     SchedEvent, SchedPolicy, TaskId, TaskTracker, Tid, Timestamp,
 };
 use std::collections::BTreeMap;
@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 pub enum DemandNote {
     /// A mutex was released whose acquisition is not in the trace; its section's start is a guess.
     SectionStartGuessed,
+    /// A mutex went to somebody else without a release in the trace; its section's end is a guess.
+    SectionEndGuessed,
     /// A mutex wait ended without the mutex.
     LockAttemptFailed,
     /// A task fell asleep and ran again without a wakeup between.
@@ -145,6 +147,34 @@ impl Build {
         }
         self.woken = self.mark(self.woken.at.max(mark.at));
     }
+
+    /// The point at which the task had used `total` ns of CPU time.
+    fn mark_at(&self, at: u64, total: u64) -> Mark {
+        let mut back = self.total.saturating_sub(total);
+        if back <= self.compute {
+            return Mark { at, op: self.ops.len(), into: self.compute - back };
+        }
+        back -= self.compute;
+        for (op, what) in self.ops.iter().enumerate().rev() {
+            if let Op::Compute(span) = what {
+                if back <= span.0 {
+                    return Mark { at, op, into: span.0 - back };
+                }
+                back -= span.0;
+            }
+        }
+        Mark { at, op: 0, into: 0 }
+    }
+}
+
+/// An acquisition whose release the trace may not show.
+#[derive(Clone, Copy, Debug)]
+struct Holder {
+    task: TaskId,
+    /// CPU time of the task when it got the mutex.
+    total: u64,
+    /// The same when it first slept after that.
+    slept: Option<u64>,
 }
 
 struct Extract<'r> {
@@ -155,6 +185,12 @@ struct Extract<'r> {
     running: BTreeMap<CpuId, Tid>,
     locks: Vec<DemandLock>,
     lock_index: BTreeMap<LockId, LockIndex>,
+    /// Who is known to have a mutex, where its calls are not recorded.
+    holders: BTreeMap<LockIndex, Holder>,
+    /// CPU time of sections whose both ends are known, by task name and mutex.
+    sections: BTreeMap<(NameId, LockIndex), Vec<u64>>,
+    /// Their medians, from an earlier pass.
+    typical: BTreeMap<(NameId, LockIndex), u64>,
     /// Latest moment at which somebody else than the next releaser is known to have had the lock.
     last_known: BTreeMap<LockIndex, u64>,
     /// First waiter's begin since the last release.
@@ -174,27 +210,42 @@ pub fn extract(recording: &Recording, host: Option<&Host>) -> (Demand, BTreeMap<
     let end = recording.events.last().map_or(start, |e| e.at);
     let has_mutex_calls =
         recording.events.iter().any(|e| matches!(e.kind, SchedEvent::MutexUnlock { .. }));
-    let mut x = Extract {
-        recording,
-        host,
-        tracker: TaskTracker::default(),
-        builds: Vec::new(),
-        running: BTreeMap::new(),
-        locks: Vec::new(),
-        lock_index: BTreeMap::new(),
-        last_known: BTreeMap::new(),
-        first_wait: BTreeMap::new(),
-        has_mutex_calls,
-        causes: SwitchCauses::new(&recording.names),
-        start: start.0,
-        notes: BTreeMap::new(),
+    let pass = |typical| {
+        let mut x = Extract {
+            recording,
+            host,
+            tracker: TaskTracker::default(),
+            builds: Vec::new(),
+            running: BTreeMap::new(),
+            locks: Vec::new(),
+            lock_index: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            sections: BTreeMap::new(),
+            typical,
+            last_known: BTreeMap::new(),
+            first_wait: BTreeMap::new(),
+            has_mutex_calls,
+            causes: SwitchCauses::new(&recording.names),
+            start: start.0,
+            notes: BTreeMap::new(),
+        };
+        for event in &recording.events {
+            x.tracker.observe(event);
+            let n = x.tracker.tasks().len();
+            x.builds.resize_with(n, Build::default);
+            x.event(event);
+            x.tracker.settle(event);
+        }
+        x
     };
-    for event in &recording.events {
-        x.tracker.observe(event);
-        let n = x.tracker.tasks().len();
-        x.builds.resize_with(n, Build::default);
-        x.event(event);
-        x.tracker.settle(event);
+    let mut x = pass(BTreeMap::new());
+    if !x.sections.is_empty() {
+        let median = |mut spans: Vec<u64>| {
+            spans.sort_unstable();
+            spans[spans.len() / 2]
+        };
+        let known = std::mem::take(&mut x.sections);
+        x = pass(known.into_iter().map(|(key, spans)| (key, median(spans))).collect());
     }
     x.finish(end)
 }
@@ -325,6 +376,11 @@ impl Extract<'_> {
         let b = &mut self.builds[id.index()];
         let mutex = b.contending.is_some_and(|c| c.flags.has(LockFlags::MUTEX));
         let on = b.contending.filter(|c| !c.spinning).map(|c| (c.lock, c.flags));
+        if !mutex {
+            for holder in self.holders.values_mut().filter(|h| h.task == id) {
+                holder.slept.get_or_insert(b.total);
+            }
+        }
         let timer = b.timer.take();
         b.asleep = Some(Asleep { since: at, state, on, in_mutex: mutex, timer });
     }
@@ -499,6 +555,16 @@ impl Extract<'_> {
         if is_mutex {
             self.first_wait.entry(lock).or_insert(at);
         }
+        let own = self.id(e.tid);
+        if is_mutex && !self.has_mutex_calls && self.holders.get(&lock).map(|h| h.task) == own {
+            let continues = own
+                .and_then(|id| self.builds[id.index()].contending)
+                .is_some_and(|c| c.lock == lock);
+            if let Some(b) = self.current(e).filter(|_| !continues) {
+                b.run_to(at);
+                self.release_unseen(lock, at);
+            }
+        }
         let Some(b) = self.current(e) else { return };
         b.run_to(at);
         let continues = b.contending.is_some_and(|c| c.lock == lock);
@@ -523,6 +589,12 @@ impl Extract<'_> {
             self.first_wait.remove(&index);
             if ret != 0 {
                 self.lock_failed(e);
+            } else if !self.has_mutex_calls
+                && let Some(task) = self.id(e.tid)
+            {
+                self.release_unseen(index, at);
+                let total = self.builds[task.index()].total;
+                self.holders.insert(index, Holder { task, total, slept: None });
             }
         }
     }
@@ -557,6 +629,22 @@ impl Extract<'_> {
         self.first_wait.remove(&lock);
     }
 
+    /// The mutex changes hands, so its holder let go without a trace: after its usual section,
+    /// or when it first slept.
+    fn release_unseen(&mut self, lock: LockIndex, at: u64) {
+        let Some(holder) = self.holders.remove(&lock) else { return };
+        let name = self.tracker.tasks()[holder.task.index()].comm;
+        let typical = self.typical.get(&(name, lock)).map(|span| holder.total + span);
+        let b = &mut self.builds[holder.task.index()];
+        let total = typical.or(holder.slept).unwrap_or(b.total).min(b.total);
+        let mark = b.mark_at(at, total);
+        b.insert(mark, Op::Unlock(lock));
+        if let Some(held) = b.held.iter().rposition(|l| *l == lock) {
+            b.held.remove(held);
+        }
+        self.count(DemandNote::SectionEndGuessed);
+    }
+
     /// Without the mutex calls a contended release is all that shows the owner (kernel model 7.6, O2).
     fn contended_release(&mut self, e: &Event, lock: LockId) {
         let Some(index) = self.lock_index.get(&lock).copied() else { return };
@@ -564,16 +652,35 @@ impl Extract<'_> {
         if self.has_mutex_calls || !is_mutex {
             return;
         }
+        let at = e.at.0;
         let known = self.last_known.get(&index).copied().unwrap_or(0);
         let Some(b) = self.current(e) else { return };
-        b.run_to(e.at.0);
-        if !b.held.contains(&index) {
-            // The section began after the last known owner's and no earlier than this task's last sleep.
-            let mark = if b.woken.at >= known { b.woken } else { b.mark(e.at.0) };
-            b.insert(mark, Op::Lock(index));
-            b.held.push(index);
-            self.count(DemandNote::SectionStartGuessed);
+        b.run_to(at);
+        let (total, woken) = (b.total, b.woken);
+        let Some(task) = self.id(e.tid) else { return };
+        let name = self.tracker.tasks()[task.index()].comm;
+        let typical = self.typical.get(&(name, index)).copied();
+        if let Some(holder) = self.holders.get(&index).copied() {
+            let held = total.saturating_sub(holder.total);
+            // Much longer than usual: it let go in between and took it again, both unseen.
+            let twice = typical.is_some_and(|t| held > t + t / 2) || (typical.is_none() && holder.slept.is_some());
+            if holder.task == task && !twice {
+                self.sections.entry((name, index)).or_default().push(held);
+                self.holders.remove(&index);
+                self.unlock(e, index);
+                return;
+            }
+            self.release_unseen(index, at);
         }
+        let b = &mut self.builds[task.index()];
+        let earliest = if woken.at >= known { woken } else { b.mark(at) };
+        let mark = match typical {
+            Some(span) => b.mark_at(at, total.saturating_sub(span)),
+            None => earliest,
+        };
+        b.insert(mark, Op::Lock(index));
+        b.held.push(index);
+        self.count(DemandNote::SectionStartGuessed);
         self.unlock(e, index);
     }
 
