@@ -7,7 +7,9 @@
 mod extract;
 mod latency;
 mod machine;
+mod program;
 mod sleep;
+mod unseen;
 
 pub use extract::{DemandNote, extract};
 pub use latency::{SwitchCause, SwitchCauses};
@@ -244,6 +246,9 @@ pub struct Demand {
     pub names: Names,
     /// What the kernel's own work took in the recording.
     pub latencies: Latencies,
+    /// Program time of every recorded stretch on a CPU, in the order in which they ended: what
+    /// is left of the stretch without spinning and without the kernel's own work at its end.
+    pub stretches: Vec<Nanos>,
     /// When the recording begins.
     pub start: Timestamp,
     /// When it ends.

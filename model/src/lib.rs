@@ -4,14 +4,32 @@
 //! formats' quirks, nor policies. It re-exports the event vocabulary of
 //! `trace-formats`, because a replayed schedule is written in it too.
 
+mod assemble;
+mod cpu;
 pub mod demand;
 pub mod host;
+mod interval;
+mod lock;
+mod migration;
+mod note;
+mod response;
 mod script;
 mod task;
+mod trace;
+mod wakeup;
 
+pub use assemble::assemble;
+pub use cpu::{CpuLine, Donation, OnCpu, Stretch};
 pub use demand::{Demand, Machine, Op, SchedParams};
 pub use host::{Host, HostTask};
+pub use interval::{Interval, Queued, TaskState};
+pub use lock::{Basis, LockKind, LockWait, OwnerSpan, Ownership, Phase, PhaseKind};
+pub use migration::{Migration, MigrationKind};
+pub use note::{Note, NoteKind, Severity};
+pub use response::Response;
 pub use task::{CpuSet, SchedPolicy, TaskId, TaskInfo, TaskTracker, nice_of_prio};
+pub use trace::{Lock, Task, Trace};
+pub use wakeup::Wakeup;
 pub use trace_formats::{
     Context, CpuId, Event, FormatInfo, HasReturn, LockFlags, LockId, Lost, NameId, Names, Nanos,
     PrevState, Recording, SchedEvent, Tid, Timestamp, WakeFields,

@@ -24,7 +24,15 @@ impl Demand {
             (0..).zip(&script.tasks).map(|(n, t)| task(n, t, &mut names)).collect();
         let locks = (0..).zip(&script.locks).map(|(n, _)| lock(n)).collect();
         let end = script.machine.end.unwrap_or_else(|| one_after_the_other(&script.tasks));
-        Self { machine: machine(&script.machine), tasks, locks, names, latencies: crate::demand::Latencies::default(), start: Timestamp(0), end }
+        Self {
+            machine: machine(&script.machine),
+            tasks,
+            locks,
+            names,
+            latencies: crate::demand::Latencies::default(), stretches: Vec::new(),
+            start: Timestamp(0),
+            end,
+        }
     }
 }
 

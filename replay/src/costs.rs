@@ -3,8 +3,6 @@
 /// Costs of scheduling, in nanoseconds. All zero by default: the golden scenarios are exact at zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Costs {
-    /// From a timer's expiry to the wakeup it makes.
-    pub timer: u64,
     /// From a wakeup to the switch it causes on a busy CPU; the task that is running runs on.
     pub wake_busy: u64,
     /// From a wakeup to the switch it causes on an idle CPU.

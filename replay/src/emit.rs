@@ -2,11 +2,10 @@
 
 use crate::engine::Engine;
 use crate::state::T;
-use model::{
-    Context, Demand, Event, LockFlags, LockId, PrevState, SchedEvent, Tid, Timestamp,
-    WakeFields,
-};
 use model::demand::LockIndex;
+use model::{
+    Context, Demand, Event, LockFlags, LockId, PrevState, SchedEvent, Tid, Timestamp, WakeFields,
+};
 
 /// What a replay writes as it goes.
 #[derive(Debug, Default)]
@@ -40,7 +39,13 @@ impl Engine<'_> {
         WakeFields { tid: task.tid, comm: task.comm, prio: task.prio, target_cpu }
     }
 
-    pub(crate) fn emit_switch(&mut self, cpu: usize, prev: Option<T>, state: PrevState, next: Option<T>) {
+    pub(crate) fn emit_switch(
+        &mut self,
+        cpu: usize,
+        prev: Option<T>,
+        state: PrevState,
+        next: Option<T>,
+    ) {
         let idle = (Tid::IDLE, self.out_idle_name(cpu), 120);
         let who = |e: &Self, t: Option<T>| {
             t.map_or(idle, |t| (e.task(t).tid, e.task(t).comm, e.task(t).prio))
@@ -56,7 +61,8 @@ impl Engine<'_> {
             next_prio: n.2,
         };
         let at = Timestamp(self.now);
-        let event = Event { at, cpu: self.machine.cpus[cpu], context: Context::Task, tid: p.0, kind };
+        let event =
+            Event { at, cpu: self.machine.cpus[cpu], context: Context::Task, tid: p.0, kind };
         self.out.events.push(event);
     }
 
@@ -87,7 +93,8 @@ impl Engine<'_> {
     }
 
     pub(crate) fn emit_begin(&mut self, cpu: usize, lock: LockIndex, flags: u32) {
-        let kind = SchedEvent::ContentionBegin { lock: self.lock_id(lock), flags: LockFlags(flags) };
+        let kind =
+            SchedEvent::ContentionBegin { lock: self.lock_id(lock), flags: LockFlags(flags) };
         self.emit(cpu, Context::Task, kind);
     }
 

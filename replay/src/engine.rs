@@ -137,6 +137,7 @@ impl<'d> Engine<'d> {
         self.cpus[cpu].next_tick = self.next_tick_after(self.now);
         self.account(cpu);
         self.rr_tick(cpu);
+        self.balance_at_tick(cpu);
     }
 
     fn settle(&mut self) {
@@ -282,6 +283,7 @@ impl Rq {
             stalled_from: None,
             hrtick_at: NEVER,
             next_tick: NEVER,
+            next_balance: start,
             dirty: false,
             shown: (None, None),
         }

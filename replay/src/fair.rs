@@ -253,7 +253,8 @@ impl Engine<'_> {
         if in_tree {
             self.tree_remove(cpu, t);
         }
-        let scale = |x: i64| i64::try_from(i128::from(x) * i128::from(old) / i128::from(new)).unwrap_or(0);
+        let scale =
+            |x: i64| i64::try_from(i128::from(x) * i128::from(old) / i128::from(new)).unwrap_or(0);
         let f = &mut self.tasks[t as usize].fair;
         let lag = scale(v - f.vruntime);
         f.deadline = v + scale(f.deadline - v);
@@ -291,7 +292,9 @@ impl Engine<'_> {
             queue.tree.values().copied().find(|&t| load.is_eligible(self.task(t).fair.vruntime));
         match (best, current) {
             (None, c) => c,
-            (Some(b), Some(c)) if self.task(c).fair.deadline < self.task(b).fair.deadline => Some(c),
+            (Some(b), Some(c)) if self.task(c).fair.deadline < self.task(b).fair.deadline => {
+                Some(c)
+            }
             (b, _) => b,
         }
     }
@@ -306,8 +309,7 @@ impl Engine<'_> {
             self.cpus[cpu].fair.next = None;
         }
         let own = self.task(t).fair;
-        let smallest =
-            self.cpus[cpu].fair.slices.first_key_value().map_or(own.slice, |(s, _)| *s);
+        let smallest = self.cpus[cpu].fair.slices.first_key_value().map_or(own.slice, |(s, _)| *s);
         let until = if smallest >= own.slice {
             own.deadline
         } else {
@@ -391,7 +393,8 @@ impl Engine<'_> {
         if s == p {
             return Verdict::Nothing;
         }
-        let (donor_idle, woken_idle) = (self.task(s).is_idle_policy(), self.task(p).is_idle_policy());
+        let (donor_idle, woken_idle) =
+            (self.task(s).is_idle_policy(), self.task(p).is_idle_policy());
         if donor_idle && !woken_idle {
             return Verdict::Preempt;
         }

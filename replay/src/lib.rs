@@ -5,6 +5,7 @@
 //! policies, virtual time and rules; does not know that a file, a clock or a
 //! user exists.
 
+mod balance;
 mod costs;
 mod emit;
 mod engine;
@@ -21,8 +22,8 @@ mod state;
 mod wake;
 
 pub use costs::Costs;
-pub use recorded::{Divergence, recorded};
 pub use policy::{Mechanisms, Policy, UnknownPolicy};
+pub use recorded::{Divergence, recorded};
 
 use engine::Engine;
 use model::{Demand, FormatInfo, Nanos, Recording, Timestamp};
@@ -65,6 +66,8 @@ pub struct TaskTime {
     pub executed: Nanos,
     /// Charged to its scheduling context.
     pub charged: Nanos,
+    /// How many ops of its program it finished by the end of the span.
+    pub ops_done: usize,
 }
 
 /// A replayed schedule.
@@ -93,7 +96,11 @@ pub struct Schedule {
 pub fn replay(demand: &Demand, policy: Policy, options: &Options) -> Schedule {
     let mut engine = Engine::new(demand, policy.mechanisms(), options.costs);
     engine.run();
-    let time = |t: &state::Task| TaskTime { executed: Nanos(t.executed), charged: Nanos(t.charged) };
+    let time = |t: &state::Task| TaskTime {
+        executed: Nanos(t.executed),
+        charged: Nanos(t.charged),
+        ops_done: t.pc,
+    };
     let times = engine.tasks.iter().map(time).collect();
     let out = engine.out;
     let counts = ProxyCounts {

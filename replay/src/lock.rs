@@ -170,8 +170,7 @@ impl Engine<'_> {
 
     fn unlock_slow(&mut self, cpu: usize, t: T, lock: LockIndex) {
         let m = self.mechanisms;
-        let donor =
-            if m.proxy_execution && m.handoff { self.task(t).blocked_donor } else { None };
+        let donor = if m.proxy_execution && m.handoff { self.task(t).blocked_donor } else { None };
         let hands_over = donor.is_some() || self.locks[lock.index()].word.handoff;
         if !hands_over {
             self.locks[lock.index()].word.owner = None;
@@ -293,8 +292,7 @@ impl Engine<'_> {
     /// A spinner behind the head leaves when its CPU must reschedule.
     fn bail_out_behind(&mut self, index: usize, lock: LockIndex) -> bool {
         let leaving = |e: &Self, t: T| e.must_resched(e.task(t).cpu);
-        let Some(position) =
-            self.locks[index].osq.iter().skip(1).position(|&t| leaving(self, t))
+        let Some(position) = self.locks[index].osq.iter().skip(1).position(|&t| leaving(self, t))
         else {
             return false;
         };

@@ -49,9 +49,7 @@ impl Policy {
         match self {
             Self::Recorded => "answers as the trace did; must reproduce it exactly",
             Self::None => "the kernel without proxy execution",
-            Self::Pe73 => {
-                "Linux 7.3: donor migration, return in the wakeup, hand-off to the donor"
-            }
+            Self::Pe73 => "Linux 7.3: donor migration, return in the wakeup, hand-off to the donor",
         }
     }
 

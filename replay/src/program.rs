@@ -165,9 +165,7 @@ impl Engine<'_> {
         let end = match until {
             SleepEnd::After(span) => self.now.saturating_add(span.0),
             SleepEnd::At(at) => at.0,
-            SleepEnd::Period { phase, period } => {
-                Self::release(self.now, phase.0, period)
-            }
+            SleepEnd::Period { phase, period } => Self::release(self.now, phase.0, period),
         };
         self.next_op(t);
         if end <= self.now {
@@ -183,7 +181,13 @@ impl Engine<'_> {
         self.arm(end, TimerKind::Wake(t, generation));
     }
 
-    fn go_to_sleep(&mut self, cpu: usize, t: T, state: PrevState, on: Option<(LockIndex, LockFlags)>) {
+    fn go_to_sleep(
+        &mut self,
+        cpu: usize,
+        t: T,
+        state: PrevState,
+        on: Option<(LockIndex, LockFlags)>,
+    ) {
         if let Some((lock, flags)) = on {
             self.emit_begin(cpu, lock, flags.0);
             self.set_phase(t, Phase::LeaveLock(lock));
@@ -235,9 +239,7 @@ impl Engine<'_> {
                 let end = match until {
                     SleepEnd::After(span) => self.now.saturating_add(span.0),
                     SleepEnd::At(at) => at.0,
-                    SleepEnd::Period { phase, period } => {
-                        Self::release(self.now, phase.0, period)
-                    }
+                    SleepEnd::Period { phase, period } => Self::release(self.now, phase.0, period),
                 };
                 self.tasks[t as usize].asleep = Some(state);
                 self.next_op(t);

@@ -7,7 +7,8 @@
 //! back to the nanosecond; the first place where they do not is returned.
 
 use crate::Schedule;
-use model::demand::{Demand, Op, SwitchCauses};
+use model::Nanos;
+use model::demand::{Demand, Op};
 use model::{
     Context, CpuId, Event, LockFlags, PrevState, Recording, SchedEvent, TaskId, TaskTracker, Tid,
     Timestamp,
@@ -39,11 +40,9 @@ struct Stint {
     tid: Tid,
     cpu: CpuId,
     from: u64,
-    /// The program stops here; the kernel's own work follows until the switch.
-    to: u64,
     left: u64,
-    /// The latest interaction in it.
-    acted: u64,
+    /// How long its program ran.
+    program: u64,
     state: PrevState,
     /// It ends inside `mutex_lock`.
     in_mutex: bool,
@@ -57,7 +56,7 @@ struct Stint {
 /// first event of the recording that the programs do not make, if any.
 #[must_use]
 pub fn recorded(demand: &Demand, recording: &Recording) -> (Schedule, Option<Divergence>) {
-    let (stints, mut events, expected) = decisions(recording);
+    let Decisions { stints, decided: mut events, expected, .. } = decisions(demand, recording);
     let mut programs: Vec<(usize, u64)> = demand.tasks.iter().map(|_| (0, 0)).collect();
     for (program, task) in programs.iter_mut().zip(&demand.tasks) {
         // A task that was asleep when the recording began is past its first wait.
@@ -101,110 +100,106 @@ pub fn recorded(demand: &Demand, recording: &Recording) -> (Schedule, Option<Div
 }
 
 /// Splits a recording into stretches on a CPU, the kernel's choices, and what programs must make.
-fn decisions(recording: &Recording) -> (Vec<Stint>, Vec<Event>, Vec<Event>) {
-    let mut tracker = TaskTracker::default();
-    let mut causes = SwitchCauses::new(&recording.names);
-    let mut open: BTreeMap<CpuId, Stint> = BTreeMap::new();
-    let mut spinning: BTreeMap<TaskId, u64> = BTreeMap::new();
-    let mut in_mutex: BTreeSet<TaskId> = BTreeSet::new();
-    let (mut stints, mut decided, mut expected) = (Vec::new(), Vec::new(), Vec::new());
+fn decisions(demand: &Demand, recording: &Recording) -> Decisions {
     let start = recording.events.first().map_or(0, |e| e.at.0);
+    let mut d = Decisions { start, ..Decisions::default() };
+    let mut stretches = demand.stretches.iter();
     for event in &recording.events {
-        tracker.observe(event);
-        let overhead = causes.observe(event).map_or(0, |(_, span)| span.0);
+        d.tracker.observe(event);
+        d.event(event, &mut stretches);
+        d.tracker.settle(event);
+    }
+    let end = recording.events.last().map_or(start, |e| e.at.0);
+    let open = std::mem::take(&mut d.open);
+    d.stints.extend(open.into_values().map(|s| Stint { left: end, ..s }));
+    d
+}
+
+#[derive(Default)]
+struct Decisions {
+    tracker: TaskTracker,
+    start: u64,
+    open: BTreeMap<CpuId, Stint>,
+    spinning: BTreeMap<TaskId, u64>,
+    in_mutex: BTreeSet<TaskId>,
+    stints: Vec<Stint>,
+    decided: Vec<Event>,
+    expected: Vec<Event>,
+}
+
+impl Decisions {
+    fn event(&mut self, event: &Event, stretches: &mut std::slice::Iter<'_, Nanos>) {
         let at = event.at.0;
         let in_task = !matches!(event.context, Context::HardIrq | Context::SoftIrq);
-        let current = tracker.id(event.tid).filter(|_| in_task);
-        if let Some(task) = current
-            && !matches!(event.kind, SchedEvent::Switch { .. })
-        {
-            let s = open
-                .entry(event.cpu)
-                .or_insert_with(|| stint(task, event.tid, event.cpu, start));
-            if is_interaction(&event.kind) {
-                s.acted = at;
+        let current = self.tracker.id(event.tid).filter(|_| in_task);
+        if let SchedEvent::Switch { prev, prev_state, next, .. } = event.kind {
+            if let Some(task) = self.tracker.id(prev) {
+                let program = stretches.next().map_or(u64::MAX, |span| span.0);
+                self.leave(event, task, prev_state, program);
             }
+            if let Some(task) = self.tracker.id(next) {
+                if let Some(since) = self.spinning.get_mut(&task) {
+                    *since = at;
+                }
+                self.open.insert(event.cpu, Stint::new(task, next, event.cpu, at));
+            }
+        } else if let Some(task) = current {
+            let start = self.start;
+            let new = || Stint::new(task, event.tid, event.cpu, start);
+            self.open.entry(event.cpu).or_insert_with(new);
         }
         let mut is_made = false;
-        match event.kind {
-            SchedEvent::Switch { prev, prev_state, next, .. } => {
-                if let Some(task) = tracker.id(prev) {
-                    let mut s = open.remove(&event.cpu).filter(|s| s.task == task).unwrap_or_else(
-                        || stint(task, prev, event.cpu, start),
-                    );
-                    s.left = at;
-                    s.state = prev_state;
-                    s.in_mutex = in_mutex.contains(&task);
-                    s.to = if prev_state.is_runnable() { s.acted.max(at.saturating_sub(overhead)) } else { at };
-                    if let Some(since) = spinning.get_mut(&task) {
-                        s.spins.push((*since, at));
-                        *since = at;
-                    }
-                    stints.push(s);
-                }
-                if let Some(task) = tracker.id(next) {
-                    if let Some(since) = spinning.get_mut(&task) {
-                        *since = at;
-                    }
-                    open.insert(event.cpu, stint(task, next, event.cpu, at));
+        match (event.kind, current) {
+            (SchedEvent::ContentionBegin { flags, .. }, Some(task))
+                if flags.has(LockFlags::MUTEX) =>
+            {
+                self.in_mutex.insert(task);
+                self.end_spin(task, event);
+                if flags.has(LockFlags::SPIN) {
+                    self.spinning.insert(task, at);
                 }
             }
-            SchedEvent::ContentionBegin { flags, .. } if flags.has(LockFlags::MUTEX) => {
-                if let Some(task) = current {
-                    in_mutex.insert(task);
-                    end_spin(&mut spinning, &mut open, task, event);
-                    if flags.has(LockFlags::SPIN) {
-                        spinning.insert(task, at);
-                    }
-                }
+            (SchedEvent::ContentionEnd { .. }, Some(task)) => {
+                self.in_mutex.remove(&task);
+                self.end_spin(task, event);
             }
-            SchedEvent::ContentionEnd { .. } => {
-                if let Some(task) = current {
-                    in_mutex.remove(&task);
-                    end_spin(&mut spinning, &mut open, task, event);
-                }
-            }
-            SchedEvent::MutexLock { .. } | SchedEvent::MutexUnlock { .. } => {
-                is_made = current.is_some();
+            (SchedEvent::MutexLock { .. } | SchedEvent::MutexUnlock { .. }, Some(_)) => {
+                is_made = true;
             }
             _ => {}
         }
-        if is_made { expected.push(*event) } else { decided.push(*event) }
-        tracker.settle(event);
+        if is_made { &mut self.expected } else { &mut self.decided }.push(*event);
     }
-    let end = recording.events.last().map_or(start, |e| e.at.0);
-    stints.extend(open.into_values().map(|s| Stint { to: end, left: end, ..s }));
-    (stints, decided, expected)
-}
 
-/// Whether an event of a task's own context ends a piece of its work.
-fn is_interaction(kind: &SchedEvent) -> bool {
-    matches!(
-        kind,
-        SchedEvent::MutexLock { .. }
-            | SchedEvent::MutexUnlock { .. }
-            | SchedEvent::MutexTrylock { .. }
-            | SchedEvent::ContendedRelease { .. }
-            | SchedEvent::Waking(_)
-            | SchedEvent::WakeupNew(_)
-    )
-}
+    fn leave(&mut self, event: &Event, task: TaskId, state: PrevState, program: u64) {
+        let SchedEvent::Switch { prev, .. } = event.kind else { return };
+        let open = self.open.remove(&event.cpu).filter(|s| s.task == task);
+        let mut s = open.unwrap_or_else(|| Stint::new(task, prev, event.cpu, self.start));
+        s.left = event.at.0;
+        s.state = state;
+        s.program = program;
+        s.in_mutex = self.in_mutex.contains(&task);
+        if let Some(since) = self.spinning.get_mut(&task) {
+            s.spins.push((*since, event.at.0));
+            *since = event.at.0;
+        }
+        self.stints.push(s);
+    }
 
-fn end_spin(
-    spinning: &mut BTreeMap<TaskId, u64>,
-    open: &mut BTreeMap<CpuId, Stint>,
-    task: TaskId,
-    event: &Event,
-) {
-    if let Some(since) = spinning.remove(&task)
-        && let Some(s) = open.get_mut(&event.cpu)
-    {
-        s.spins.push((since, event.at.0));
+    fn end_spin(&mut self, task: TaskId, event: &Event) {
+        if let Some(since) = self.spinning.remove(&task)
+            && let Some(s) = self.open.get_mut(&event.cpu)
+        {
+            s.spins.push((since, event.at.0));
+        }
     }
 }
 
-fn stint(task: TaskId, tid: Tid, cpu: CpuId, from: u64) -> Stint {
-    Stint { task, tid, cpu, from, to: from, left: from, acted: from, state: PrevState::Runnable, in_mutex: false, spins: Vec::new() }
+impl Stint {
+    fn new(task: TaskId, tid: Tid, cpu: CpuId, from: u64) -> Self {
+        let (state, spins) = (PrevState::Runnable, Vec::new());
+        Self { task, tid, cpu, from, left: from, program: u64::MAX, state, in_mutex: false, spins }
+    }
 }
 
 fn compute_at(ops: &[Op], pc: usize) -> u64 {
@@ -223,6 +218,7 @@ fn play(
 ) -> Result<(), String> {
     let ops = &demand.tasks[stint.task.index()].ops;
     let mut at = stint.from;
+    let mut budget = stint.program.min(stint.left.saturating_sub(stint.from));
     let (pc, left) = program;
     let mut spins = stint.spins.iter().copied().peekable();
     loop {
@@ -231,30 +227,36 @@ fn play(
             at = at.max(end);
         }
         match ops.get(*pc) {
-            Some(Op::Compute(_)) => {
-                let bound = spins.peek().map_or(stint.to, |(begin, _)| (*begin).min(stint.to));
-                let step = (*left).min(bound.saturating_sub(at));
-                at += step;
-                *left -= step;
-                if *left > 0 && at < stint.to {
+            Some(Op::Compute(_)) if *left > 0 => {
+                let until_spin = spins.peek().map_or(u64::MAX, |(begin, _)| *begin - at);
+                let step = (*left).min(budget).min(until_spin);
+                (at, *left, budget) = (at + step, *left - step, budget - step);
+                if *left > 0 && budget > 0 {
                     continue;
                 }
+                if *left > 0 && (stint.state.is_runnable() || stint.in_mutex) {
+                    return Ok(());
+                }
                 if *left > 0 {
-                    return if stint.state.is_runnable() || stint.in_mutex {
-                        Ok(())
-                    } else {
-                        let op = ops.get(*pc + 1);
-                        Err(format!("leaves its CPU {left} ns of work before {op:?}"))
-                    };
+                    return Err(format!("leaves its CPU {left} ns before {:?}", ops.get(*pc + 1)));
                 }
             }
             Some(op @ (Op::Sleep { .. } | Op::Wait { .. } | Op::Exit)) => {
-                if at == stint.to && !stint.state.is_runnable() {
-                    *pc += 1;
-                    *left = compute_at(ops, *pc);
-                    return Ok(());
+                if stint.state.is_runnable() || stint.in_mutex {
+                    // It gets there in a later stretch.
+                    return if budget == 0 {
+                        Ok(())
+                    } else {
+                        Err(format!("reaches {op:?} at {at}"))
+                    };
                 }
-                return if at >= stint.to { Ok(()) } else { Err(format!("reaches {op:?} at {at}")) };
+                *pc += 1;
+                *left = compute_at(ops, *pc);
+                return if at == stint.left {
+                    Ok(())
+                } else {
+                    Err(format!("reaches {op:?} at {at}"))
+                };
             }
             Some(op) => made.extend(event_of(demand, stint, at, op)),
             None => return Ok(()),
@@ -268,9 +270,7 @@ fn play(
 fn event_of(demand: &Demand, stint: &Stint, at: u64, op: &Op) -> Option<Event> {
     let lock = |l: &model::demand::LockIndex| demand.locks.get(l.index()).map(|l| l.lock);
     let kind = match op {
-        Op::Lock(l) => {
-            SchedEvent::MutexLock { lock: lock(l)?, has_return: model::HasReturn::No }
-        }
+        Op::Lock(l) => SchedEvent::MutexLock { lock: lock(l)?, has_return: model::HasReturn::No },
         Op::Unlock(l) => SchedEvent::MutexUnlock { lock: lock(l)? },
         _ => return None,
     };

@@ -244,7 +244,8 @@ impl Engine<'_> {
 
     fn owner_facts(&self, cpu: usize, x: T, owner: T) -> Owner {
         let o = self.task(owner);
-        if owner == x && self.task(x).blocked_on.is_some_and(|l| self.locks[l.index()].word.pickup) {
+        if owner == x && self.task(x).blocked_on.is_some_and(|l| self.locks[l.index()].word.pickup)
+        {
             Owner::Itself
         } else if owner == x {
             // It waits for what it has: nothing but sleep can come of that.

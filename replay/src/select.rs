@@ -8,11 +8,11 @@ use crate::wake::Waker;
 const FLIP_DECAY_NS: u64 = 1_000_000_000;
 
 impl Engine<'_> {
-    fn allowed(&self, p: T, cpu: usize) -> bool {
+    pub(crate) fn allowed(&self, p: T, cpu: usize) -> bool {
         self.task(p).affinity.as_ref().is_none_or(|set| set.has(self.machine.cpus[cpu]))
     }
 
-    fn shares_cache(&self, a: usize, b: usize) -> bool {
+    pub(crate) fn shares_cache(&self, a: usize, b: usize) -> bool {
         self.machine.llc_of_cpu.get(a) == self.machine.llc_of_cpu.get(b)
     }
 
@@ -111,7 +111,10 @@ impl Engine<'_> {
         }
         let recent = self.task(p).recent_cpu;
         self.tasks[p as usize].recent_cpu = prev;
-        if recent != prev && recent != target && self.shares_cache(recent, target) && fits(self, recent)
+        if recent != prev
+            && recent != target
+            && self.shares_cache(recent, target)
+            && fits(self, recent)
         {
             return recent;
         }
@@ -138,43 +141,7 @@ impl Engine<'_> {
         let best = (0..self.cpus.len()).filter(|&c| self.allowed(p, c)).map(urgency).max();
         let Some(best) = best.filter(|&b| b > prio) else { return prev };
         let candidates = |c: &usize| self.allowed(p, *c) && urgency(*c) == best;
-        [own, waker.cpu()]
-            .into_iter()
-            .chain(0..self.cpus.len())
-            .find(candidates)
-            .unwrap_or(prev)
-    }
-
-    /// Kernel model 6.5: an idle CPU takes one task from the CPU with the most waiting.
-    ///
-    /// # Deviation
-    ///
-    /// The kernel dices whether to try (`NI_RANDOM`) and weighs its own cost; this always tries.
-    pub(crate) fn newidle_pull(&mut self, cpu: usize) -> bool {
-        if self.cpus.len() == 1 {
-            return false;
-        }
-        let busiest = (0..self.cpus.len())
-            .filter(|&c| c != cpu && self.cpus[c].n_running >= 2)
-            .max_by_key(|&c| (self.cpus[c].n_running, std::cmp::Reverse(c)));
-        let Some(from) = busiest else { return false };
-        let movable = |t: T| {
-            let task = self.task(t);
-            !task.delayed
-                && task.blocked_on.is_none()
-                && !task.on_cpu
-                && self.cpus[from].donor != Some(t)
-                && self.allowed(t, cpu)
-        };
-        let found = self.cpus[from].fair.tree.values().rev().copied().find(|&t| movable(t));
-        let Some(t) = found else { return false };
-        self.dequeue_to_move(from, t);
-        self.emit_migrate(cpu, t, from, cpu);
-        let task = &mut self.tasks[t as usize];
-        task.cpu = cpu;
-        task.wake_cpu = cpu;
-        self.enqueue(cpu, t);
-        true
+        [own, waker.cpu()].into_iter().chain(0..self.cpus.len()).find(candidates).unwrap_or(prev)
     }
 }
 

@@ -174,6 +174,7 @@ pub(crate) struct Rq {
     pub ran_to: u64,
     pub hrtick_at: u64,
     pub next_tick: u64,
+    pub next_balance: u64,
     pub dirty: bool,
     /// The last donor event written.
     pub shown: (Option<T>, Option<T>),

@@ -114,6 +114,7 @@ impl Engine<'_> {
         self.enqueue(dest, p);
         self.wakeup_preempt(dest, p, false);
         self.finish_wake(p, waker);
+        self.push_realtime(dest, p);
     }
 
     fn finish_wake(&mut self, p: T, waker: Waker) {
@@ -150,8 +151,11 @@ impl Engine<'_> {
     pub(crate) fn wakeup_preempt(&mut self, cpu: usize, p: T, forked: bool) {
         let class = self.task(p).class;
         let running_class = self.cpus[cpu].next_class;
-        let delay =
-            if self.cpus[cpu].running.is_none() { self.costs.wake_idle } else { self.costs.wake_busy };
+        let delay = if self.cpus[cpu].running.is_none() {
+            self.costs.wake_idle
+        } else {
+            self.costs.wake_busy
+        };
         if class > running_class {
             self.cpus[cpu].next_class = class;
             self.resched(cpu, delay);
@@ -166,7 +170,9 @@ impl Engine<'_> {
         };
         match class {
             Class::Fair => self.fair_wakeup_preempt(cpu, p, forked),
-            Class::Realtime if self.task(p).prio < self.task(donor).prio => self.resched(cpu, delay),
+            Class::Realtime if self.task(p).prio < self.task(donor).prio => {
+                self.resched(cpu, delay)
+            }
             Class::Deadline if self.task(p).dl.deadline < self.task(donor).dl.deadline => {
                 self.resched(cpu, delay);
             }

@@ -31,7 +31,9 @@ pub enum ErrorKind {
     #[error("the input is empty")]
     Empty,
     /// No format claims these first bytes.
-    #[error("this is no trace that resched knows; it reads trace.dat v6 and v7, perf.data and ftrace text")]
+    #[error(
+        "this is no trace that resched knows; it reads trace.dat v6 and v7, perf.data and ftrace text"
+    )]
     UnknownFormat,
     /// A known format that is not built.
     #[error("{format} is not read yet; {way_out}")]

@@ -1,15 +1,20 @@
 //! Identifiers as the kernel printed them, and nothing more.
 
+use crate::bytes::Endian;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A CPU of the traced machine. Numbers may have holes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct CpuId(pub u32);
 
 /// What a sched event calls `pid`: a kernel thread id, reused after exit. 0 is an idle task.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Tid(pub i32);
 
@@ -19,7 +24,9 @@ impl Tid {
 }
 
 /// The address of a lock object, as in `lock_addr`. The kernel may reuse it after a free.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct LockId(pub u64);
 
@@ -41,11 +48,18 @@ pub struct NameId(pub u32);
 pub struct Names {
     texts: Vec<String>,
     ids: std::collections::BTreeMap<String, NameId>,
+    /// The last name met of each hash: records repeat few names very often.
+    recent: Vec<NameId>,
 }
+
+/// Slots for recent names.
+const RECENT: usize = 512;
 
 impl Default for Names {
     fn default() -> Self {
-        let mut names = Self { texts: Vec::new(), ids: std::collections::BTreeMap::new() };
+        let recent = vec![NameId(0); RECENT];
+        let ids = std::collections::BTreeMap::new();
+        let mut names = Self { texts: Vec::new(), ids, recent };
         names.id("");
         names
     }
@@ -69,13 +83,22 @@ impl Names {
 
     /// The id of a name as it stands in a record.
     pub(crate) fn id_of_bytes(&mut self, bytes: &[u8]) -> NameId {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => self.id(text),
-            Err(_) => {
-                let text = String::from_utf8_lossy(bytes).into_owned();
-                self.id(&text)
-            }
+        // Short keys, and a collision only costs a look-up.
+        let step = |hash: u64, word: &[u8]| {
+            (hash.rotate_left(23) ^ Endian::Little.number(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        };
+        let hash = bytes.chunks(8).fold(bytes.len() as u64, step);
+        let slot = usize::try_from(hash >> 40).unwrap_or(0) % RECENT;
+        if let Some(&id) = self.recent.get(slot)
+            && self.text(id).as_bytes() == bytes
+        {
+            return id;
         }
+        let id = self.id(&String::from_utf8_lossy(bytes));
+        if let Some(recent) = self.recent.get_mut(slot) {
+            *recent = id;
+        }
+        id
     }
 
     /// The text of `id`; empty for an id of another recording that is out of range.

@@ -48,7 +48,7 @@ impl Layout {
     }
 }
 
-/// `field:pid_t prev_pid;	offset:24;	size:4;	signed:1;`
+/// One line of a format: `field:pid_t prev_pid; offset:24; size:4; signed:1;`
 pub(crate) fn parse_field(line: &str) -> Option<Field> {
     let (_, line) = line.split_once(':')?;
     let mut parts = line.split(';').map(str::trim);

@@ -42,13 +42,19 @@ pub struct Recording {
     /// Where it came from.
     pub format: Option<FormatInfo>,
     /// All events of our vocabulary, ordered by (time, CPU, position in the CPU's stream).
+    ///
+    /// A text is one stream: events of equal time keep the order of their lines.
     pub events: Vec<Event>,
     /// Names used by `events`.
     pub names: Names,
     /// CPUs the file has a stream for, in ascending order.
     pub cpus: Vec<CpuId>,
-    /// Every record of the file by event name, used by us or not.
+    /// Every event record of the file by event name, used by us or not.
+    ///
+    /// In perf.data these are the samples.
     pub counts: BTreeMap<String, u64>,
+    /// All records of a perf.data file by kind (`SAMPLE`, `MMAP2`, `LOST`, …); empty for other formats.
+    pub records: BTreeMap<String, u64>,
     /// Time of the first and last record of whatever kind.
     pub span: Option<(Timestamp, Timestamp)>,
     /// Losses the file admits.
@@ -58,7 +64,7 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// All records in the file, of whatever kind.
+    /// All event records in the file, used by us or not.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.counts.values().sum()

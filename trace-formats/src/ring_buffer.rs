@@ -62,7 +62,7 @@ pub(crate) struct Page<'b> {
     pub is_cut: bool,
 }
 
-const COMMIT_MASK: u64 = 0x000f_ffff;
+const COMMIT_MASK: u64 = (1 << 27) - 1;
 const MISSED_EVENTS: u64 = 1 << 31;
 const MISSED_STORED: u64 = 1 << 30;
 
@@ -110,7 +110,8 @@ impl<'b> Iterator for Page<'b> {
                     if delta == 0 {
                         return None;
                     }
-                    let length = usize::try_from(self.word()?).ok()?;
+                    // The length counts the word that holds it.
+                    let length = usize::try_from(self.word()?).ok()?.checked_sub(4)?;
                     self.at = self.at.checked_add(length)?;
                     self.time = self.time.wrapping_add(delta);
                 }

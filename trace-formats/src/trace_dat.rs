@@ -2,14 +2,17 @@
 
 mod header;
 mod inflate;
+mod losses;
+mod v6;
+mod v7;
 
-use crate::bytes::Endian;
-use crate::layout::Layout;
+use crate::limits::Limits;
 use crate::merge::merge;
-use crate::ring_buffer::{Missed, Page, PageLayout};
-use crate::tracepoint::Tracepoints;
-use crate::{CpuId, Error, Event, FormatInfo, Lost, Names, Oddity, Recording, Timestamp};
+use crate::ring_buffer::{Page, PageLayout};
+use crate::tracepoint::{Decoded, Tracepoints};
+use crate::{CpuId, Error, Event, FormatInfo, Oddity, Recording, SchedEvent, Tid, Timestamp};
 use header::{CpuData, Header};
+use losses::Losses;
 
 /// The first bytes of every trace.dat.
 pub(crate) const MAGIC: &[u8] = b"\x17\x08\x44tracing";
@@ -19,124 +22,146 @@ pub(crate) const MAGIC: &[u8] = b"\x17\x08\x44tracing";
 /// # Errors
 ///
 /// When the headers cannot be read. Damage behind them becomes oddities.
-pub(crate) fn read(bytes: &[u8]) -> Result<Recording, Error> {
+pub(crate) fn read(bytes: &[u8], limits: &Limits) -> Result<Recording, Error> {
     let mut tracepoints = Tracepoints::default();
-    let header = header::read(bytes, &mut tracepoints)?;
+    let mut header = header::read(bytes, &mut tracepoints, limits)?;
     tracepoints.seal();
     let mut out = Recording {
         format: Some(FormatInfo {
             name: header.format_name(),
-            clock: header.clock.clone(),
-            kernel: header.kernel.clone(),
+            clock: header.clock.take(),
+            kernel: header.kernel.take(),
         }),
-        oddities: header.oddities.clone(),
+        oddities: std::mem::take(&mut header.oddities),
         ..Recording::default()
     };
-    let page = PageLayout::parse(&header.header_page, header.long_size, header.endian);
+    let layout = PageLayout::parse(&header.header_page, header.long_size, header.endian);
     let mut streams = Vec::new();
+    let mut losses = Losses::default();
     for cpu in &header.cpus {
-        out.cpus.push(cpu.cpu);
-        streams.push(read_cpu(bytes, &header, cpu, &page, &mut tracepoints, &mut out));
+        let reader = CpuReader { bytes, header: &header, layout: &layout, cpu };
+        let stream = reader.read(&mut tracepoints, &mut out, &mut losses);
+        out.cpus.push(stream.first().map_or(cpu.cpu, |event| event.cpu));
+        streams.push(stream);
     }
     out.cpus.sort_unstable();
     out.cpus.dedup();
+    out.lost = losses.finish(&header.stats, out.span);
     let (events, backwards) = merge(streams);
     if backwards > 0 {
         out.oddities.push(Oddity {
             place: "in the CPU buffers".to_owned(),
-            text: format!("the clock runs backwards {backwards} times; events were reordered"),
+            text: format!("time runs backwards {backwards} times; events were reordered"),
         });
     }
     out.events = events;
-    out.counts = tracepoints.counts();
+    out.counts.extend(tracepoints.counts());
     Ok(out)
 }
 
-/// One CPU's pages.
-fn read_cpu(
-    bytes: &[u8],
-    header: &Header,
-    cpu: &CpuData,
-    layout: &PageLayout,
-    tracepoints: &mut Tracepoints,
-    out: &mut Recording,
-) -> Vec<Event> {
-    let place = format!("in the data of CPU {}, from byte {}", cpu.cpu.0, cpu.offset);
-    let (data, oddity) = inflate::cpu_data(bytes, header, cpu);
-    out.oddities.extend(oddity.map(|text| Oddity { place: place.clone(), text }));
-    let mut stream = Stream {
-        cpu: cpu.cpu,
-        endian: header.endian,
-        last: None,
-        unknown: 0,
-        events: Vec::with_capacity(data.len() / 40),
-    };
-    let page_size = header.page_size.max(64);
-    let mut cut_pages = 0;
-    for page in data.chunks(page_size) {
-        let Some(mut page) = Page::open(page, layout) else {
-            cut_pages += 1;
-            continue;
-        };
-        let missed = page.missed;
-        stream.read_page(&mut page, missed, tracepoints, out);
-        cut_pages += u64::from(page.is_cut);
-    }
-    if cut_pages > 0 {
-        let text = format!("{cut_pages} pages end early; what they held before that was read");
-        out.oddities.push(Oddity { place: place.clone(), text });
-    }
-    if stream.unknown > 0 {
-        let text = format!("{} records of kinds that the file does not describe", stream.unknown);
-        *out.counts.entry("unknown".to_owned()).or_insert(0) += stream.unknown;
-        out.oddities.push(Oddity { place, text });
-    }
-    stream.events
+/// What is needed to read one CPU's pages.
+struct CpuReader<'h> {
+    bytes: &'h [u8],
+    header: &'h Header,
+    layout: &'h PageLayout,
+    cpu: &'h CpuData,
 }
 
-struct Stream {
-    cpu: CpuId,
-    endian: Endian,
-    last: Option<Timestamp>,
+/// Records of a CPU that are not events.
+#[derive(Default)]
+struct Tally {
     unknown: u64,
-    events: Vec<Event>,
+    damaged: u64,
+    cut_pages: u64,
 }
 
-impl Stream {
-    fn read_page(
-        &mut self,
-        page: &mut Page<'_>,
-        missed: Missed,
+impl CpuReader<'_> {
+    fn read(
+        &self,
         tracepoints: &mut Tracepoints,
         out: &mut Recording,
+        losses: &mut Losses,
+    ) -> Vec<Event> {
+        let (data, damage) = inflate::cpu_data(self.bytes, self.header, self.cpu);
+        let mut tally = Tally::default();
+        let mut events = Vec::with_capacity(data.len() / 48);
+        for page in data.chunks(self.header.page_size) {
+            let Some(mut page) = Page::open(page, self.layout) else {
+                tally.cut_pages += 1;
+                continue;
+            };
+            losses.page(self.cpu.cpu, page.missed);
+            self.read_page(&mut page, tracepoints, out, losses, |decoded| match decoded {
+                Decoded::Event(event) => events.push(event),
+                Decoded::Counted => {}
+                Decoded::Damaged => tally.damaged += 1,
+                Decoded::Unknown => tally.unknown += 1,
+            });
+            tally.cut_pages += u64::from(page.is_cut);
+        }
+        if tally.unknown > 0 {
+            *out.counts.entry("unknown".to_owned()).or_insert(0) += tally.unknown;
+        }
+        self.correct_cpu(&mut events, out);
+        self.tell(damage, &tally, out);
+        events
+    }
+
+    fn read_page(
+        &self,
+        page: &mut Page<'_>,
+        tracepoints: &mut Tracepoints,
+        out: &mut Recording,
+        losses: &mut Losses,
+        mut take: impl FnMut(Decoded),
     ) {
-        let mut first = true;
+        let endian = self.header.endian;
         for record in page {
-            let at = Timestamp(record.at);
-            if std::mem::take(&mut first) && missed != Missed::Nothing {
-                let events = match missed {
-                    Missed::Counted(n) => Some(n),
-                    _ => None,
-                };
-                let after = self.last.unwrap_or(at);
-                out.lost.push(Lost { cpu: Some(self.cpu), events, after, before: at });
-            }
-            self.last = Some(at);
+            let at = Timestamp(self.header.conversion.nanos(record.at));
+            losses.record(self.cpu.cpu, at);
             let span = out.span.get_or_insert((at, at));
             *span = (span.0.min(at), span.1.max(at));
-            let names: &mut Names = &mut out.names;
-            match tracepoints.event(record.data, self.endian, at, self.cpu, names) {
-                Some(event) => self.events.push(event),
-                None if tracepoints.kind(record.data, self.endian).is_none() => self.unknown += 1,
-                None => {}
+            take(tracepoints.decode(record.data, endian, at, self.cpu.cpu, &mut out.names));
+        }
+    }
+
+    /// In a cut file, a buffer's CPU is known by its place only; its idle task knows better.
+    fn correct_cpu(&self, events: &mut [Event], out: &mut Recording) {
+        let idle = events.iter().find_map(|event| match event.kind {
+            SchedEvent::Switch { prev: Tid::IDLE, prev_comm, .. } => Some(prev_comm),
+            SchedEvent::Switch { next: Tid::IDLE, next_comm, .. } => Some(next_comm),
+            _ => None,
+        });
+        let own = idle.and_then(|comm| out.names.text(comm).strip_prefix("swapper/")?.parse().ok());
+        let Some(own) = own.map(CpuId).filter(|own| *own != self.cpu.cpu) else { return };
+        for event in events {
+            event.cpu = own;
+        }
+        let (place, own) = (self.place(), own.0);
+        let text = format!("these pages hold the idle task of CPU {own}: they were read as its");
+        out.oddities.push(Oddity { place, text });
+    }
+
+    fn place(&self) -> String {
+        format!("in the buffer of CPU {}, from byte {}", self.cpu.cpu.0, self.cpu.offset)
+    }
+
+    fn tell(&self, damage: Option<String>, tally: &Tally, out: &mut Recording) {
+        let mut odd = |text| out.oddities.push(Oddity { place: self.place(), text });
+        if let Some(damage) = damage {
+            odd(damage);
+        }
+        for (count, what) in [
+            (tally.cut_pages, "pages end early; what they held before that was read"),
+            (
+                tally.unknown,
+                "records of kinds that the file does not describe; they are only counted",
+            ),
+            (tally.damaged, "records hold less than their format says; they are only counted"),
+        ] {
+            if count > 0 {
+                odd(format!("{count} {what}"));
             }
         }
     }
-}
-
-/// Adds every event format of one system's files.
-fn add_format(tracepoints: &mut Tracepoints, text: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(text);
-    tracepoints.add(&text);
-    Layout::parse(&text).is_some()
 }

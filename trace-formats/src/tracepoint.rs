@@ -16,14 +16,29 @@ pub(crate) struct Tracepoints {
     /// Dense copy of `by_id` for small ids: position plus one.
     dense: Vec<u32>,
     list: Vec<Tracepoint>,
+    /// A `kallsyms` text, read when an event needs it.
+    kallsyms: String,
     symbols: BTreeMap<u64, String>,
     common_type: Option<Field>,
 }
 
+/// What a record turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decoded {
+    /// One of our vocabulary.
+    Event(Event),
+    /// Of another kind: counted only.
+    Counted,
+    /// Of our vocabulary, but shorter than its format says: counted only.
+    Damaged,
+    /// Of a kind that the file does not describe.
+    Unknown,
+}
+
 #[derive(Clone, Debug)]
-pub(crate) struct Tracepoint {
-    pub name: String,
-    pub count: u64,
+struct Tracepoint {
+    name: String,
+    count: u64,
     flags: Option<Field>,
     pid: Option<Field>,
     decode: Decode,
@@ -51,9 +66,9 @@ enum Decode {
 }
 
 impl Tracepoints {
-    /// Adds an event kind by its `format` text; unreadable ones are left out.
-    pub(crate) fn add(&mut self, format: &str) {
-        let Some(layout) = Layout::parse(format) else { return };
+    /// Adds an event kind by its `format` text; false when that has no name or id.
+    pub(crate) fn add(&mut self, format: &str) -> bool {
+        let Some(layout) = Layout::parse(format) else { return false };
         if self.common_type.is_none() {
             self.common_type = layout.field("common_type").cloned();
         }
@@ -65,22 +80,30 @@ impl Tracepoints {
             count: 0,
         };
         self.by_id.insert(layout.id, tracepoint);
+        true
     }
 
-    /// Names of kernel functions by address, from a `kallsyms` text.
+    /// Names of kernel functions by address, as a `kallsyms` text.
     pub(crate) fn add_symbols(&mut self, kallsyms: &str) {
-        for line in kallsyms.lines() {
+        kallsyms.clone_into(&mut self.kallsyms);
+    }
+
+    fn read_symbols(&mut self) {
+        for line in std::mem::take(&mut self.kallsyms).lines() {
             let mut words = line.split_whitespace();
             if let (Some(address), Some(_), Some(name)) = (words.next(), words.next(), words.next())
                 && let Ok(address) = u64::from_str_radix(address, 16)
             {
-                self.symbols.insert(address, name.to_owned());
+                self.symbols.entry(address).or_insert_with(|| name.to_owned());
             }
         }
     }
 
-    /// Call once all kinds are added.
+    /// Call once all kinds and symbols are added.
     pub(crate) fn seal(&mut self) {
+        if self.by_id.values().any(|t| matches!(t.decode, Decode::Hrtimer { .. })) {
+            self.read_symbols();
+        }
         for (id, tracepoint) in std::mem::take(&mut self.by_id) {
             // Event ids are small; a wild one would cost memory, so it counts as unknown.
             let Ok(index) = usize::try_from(id) else { continue };
@@ -95,40 +118,44 @@ impl Tracepoints {
         }
     }
 
-    /// The kind of a record and whether the file describes it.
-    pub(crate) fn kind(&mut self, record: &[u8], endian: Endian) -> Option<&mut Tracepoint> {
-        let id = match &self.common_type {
-            Some(field) => field.unsigned(record, endian)?,
-            None => endian.number(record.get(..2)?),
-        };
-        self.by_number(id)
-    }
-
-    pub(crate) fn by_number(&mut self, id: u64) -> Option<&mut Tracepoint> {
+    fn slot(&self, id: u64) -> Option<usize> {
         let slot = *self.dense.get(usize::try_from(id).ok()?)?;
-        self.list.get_mut((slot as usize).checked_sub(1)?)
+        (slot as usize).checked_sub(1)
     }
 
-    /// Decodes a record and counts it: `None` when it is of a kind that is counted only.
-    pub(crate) fn event(
+    /// The name of the kind with this id.
+    pub(crate) fn name(&self, id: u64) -> Option<&str> {
+        Some(&self.list.get(self.slot(id)?)?.name)
+    }
+
+    /// Decodes a record and counts it under the name of its kind.
+    pub(crate) fn decode(
         &mut self,
         record: &[u8],
         endian: Endian,
         at: Timestamp,
         cpu: CpuId,
         names: &mut Names,
-    ) -> Option<Event> {
+    ) -> Decoded {
         let id = match &self.common_type {
-            Some(field) => field.unsigned(record, endian)?,
-            None => endian.number(record.get(..2)?),
+            Some(field) => field.unsigned(record, endian),
+            None => record.get(..2).map(|id| endian.number(id)),
         };
-        let slot = *self.dense.get(usize::try_from(id).ok()?)?;
-        let tracepoint = self.list.get_mut((slot as usize).checked_sub(1)?)?;
+        let Some(tracepoint) =
+            id.and_then(|id| self.slot(id)).and_then(|slot| self.list.get_mut(slot))
+        else {
+            return Decoded::Unknown;
+        };
         tracepoint.count += 1;
-        let kind = tracepoint.decode.read(record, endian, names, &self.symbols)?;
+        if matches!(tracepoint.decode, Decode::Other) {
+            return Decoded::Counted;
+        }
+        let Some(kind) = tracepoint.decode.read(record, endian, names, &self.symbols) else {
+            return Decoded::Damaged;
+        };
         let flags = tracepoint.flags.as_ref().and_then(|f| f.unsigned(record, endian));
         let tid = tracepoint.pid.as_ref().and_then(|f| f.int(record, endian)).unwrap_or(0);
-        Some(Event { at, cpu, context: context(flags), tid: Tid(tid), kind })
+        Decoded::Event(Event { at, cpu, context: context(flags), tid: Tid(tid), kind })
     }
 
     /// Counts by name, of the kinds that occur.
@@ -181,9 +208,7 @@ fn decoder(layout: &Layout) -> Option<Decode> {
             pid: [f("parent_pid")?, f("child_pid")?],
         },
         "sched_process_exec" => Decode::Exec { pid: f("pid")?, old_pid: f("old_pid")? },
-        "sched_process_exit" => {
-            Decode::Exit { comm: f("comm")?, pid: f("pid")?, prio: f("prio")? }
-        }
+        "sched_process_exit" => Decode::Exit { comm: f("comm")?, pid: f("pid")?, prio: f("prio")? },
         "sched_pi_setprio" => Decode::PiSetprio {
             comm: f("comm")?,
             pid: f("pid")?,
@@ -231,10 +256,8 @@ impl Decode {
     ) -> Option<SchedEvent> {
         let tid = |f: &Field| f.int(r, e).map(Tid);
         let cpu = |f: &Field| f.unsigned(r, e).and_then(|n| u32::try_from(n).ok()).map(CpuId);
-        let lock = |f: &Field| f.unsigned(r, e).map(LockId);
         let mut name = |f: &Field| -> Option<NameId> { Some(names.id_of_bytes(f.text(r, e)?)) };
         Some(match self {
-            Self::Other => return None,
             Self::Switch { comm, pid, prio, state, states } => SchedEvent::Switch {
                 prev: tid(&pid[0])?,
                 prev_comm: name(&comm[0])?,
@@ -278,6 +301,18 @@ impl Decode {
             Self::StatRuntime { pid, runtime } => {
                 SchedEvent::StatRuntime { tid: tid(pid)?, runtime_ns: runtime.unsigned(r, e)? }
             }
+            Self::Hrtimer { timer, function, expires } => SchedEvent::HrtimerStart {
+                timer: timer.unsigned(r, e)?,
+                function: symbols.get(&function.unsigned(r, e)?).map_or(NameId(0), |s| names.id(s)),
+                expires_ns: expires.signed(r, e)?,
+            },
+            _ => return self.read_lock(r, e),
+        })
+    }
+
+    fn read_lock(&self, r: &[u8], e: Endian) -> Option<SchedEvent> {
+        let lock = |f: &Field| f.unsigned(r, e).map(LockId);
+        Some(match self {
             Self::Begin { lock: l, flags } => SchedEvent::ContentionBegin {
                 lock: lock(l)?,
                 flags: LockFlags(flags.int(r, e)?.cast_unsigned()),
@@ -297,13 +332,7 @@ impl Decode {
                 SchedEvent::MutexTrylock { lock: lock(l)?, ret: ret.int(r, e)? & 0xff }
             }
             Self::MutexUnlock { lock: l } => SchedEvent::MutexUnlock { lock: lock(l)? },
-            Self::Hrtimer { timer, function, expires } => SchedEvent::HrtimerStart {
-                timer: timer.unsigned(r, e)?,
-                function: symbols
-                    .get(&function.unsigned(r, e)?)
-                    .map_or(NameId(0), |s| names.id(s)),
-                expires_ns: expires.signed(r, e)?,
-            },
+            _ => return None,
         })
     }
 }

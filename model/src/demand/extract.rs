@@ -1,13 +1,15 @@
 //! One pass over the events of a recording that turns what happened into what was asked for.
 
 use super::latency::SwitchCauses;
+use super::program::{Asleep, Build, Contending};
 use super::sleep::{TimerSleep, find_period};
+use super::unseen::{self, Holder};
 use super::{
     Arrival, Demand, DemandLock, LockIndex, Op, SchedParams, SleepEnd, TaskDemand, latency, machine,
 };
 use crate::{
-    Context, CpuId, CpuSet, Event, Host, HostTask, LockFlags, LockId, NameId, Nanos, PrevState, Recording,
-    SchedEvent, SchedPolicy, TaskId, TaskTracker, Tid, Timestamp,
+    Context, CpuId, CpuSet, Event, Host, HostTask, LockFlags, LockId, NameId, Nanos, PrevState,
+    Recording, SchedEvent, SchedPolicy, TaskId, TaskTracker, Tid, Timestamp,
 };
 use std::collections::BTreeMap;
 
@@ -28,177 +30,29 @@ pub enum DemandNote {
     WaitCutOff,
 }
 
-/// A wait that a task has begun.
-#[derive(Clone, Copy, Debug)]
-struct Asleep {
-    since: u64,
-    state: PrevState,
-    on: Option<(LockIndex, LockFlags)>,
-    /// Part of a mutex acquisition: the replay recreates it.
-    in_mutex: bool,
-    /// A timer of its own was armed (expiry, when, CPU time at that moment).
-    timer: Option<(u64, u64, u64)>,
-}
-
-/// A `contention_begin` without its end.
-#[derive(Clone, Copy, Debug)]
-struct Contending {
-    lock: LockIndex,
-    flags: LockFlags,
-    spinning: bool,
-}
-
-/// A point in a program: before op `op`, after `into` ns of the compute that stands there.
-#[derive(Clone, Copy, Debug, Default)]
-struct Mark {
-    at: u64,
-    op: usize,
-    into: u64,
-}
-
-#[derive(Debug, Default)]
-struct Build {
-    ops: Vec<Op>,
-    arrival: Option<Arrival>,
-    sched: Option<SchedParams>,
-    first_sched: SchedParams,
-    /// Up to here its CPU time is counted; `None` off CPU.
-    on_cpu: Option<u64>,
-    /// When it came to its CPU.
-    since: u64,
-    /// CPU time since the last op, and since the beginning.
-    compute: u64,
-    total: u64,
-    asleep: Option<Asleep>,
-    contending: Option<Contending>,
-    entered: Option<LockIndex>,
-    failed_entry: Option<usize>,
-    held: Vec<LockIndex>,
-    holds: Vec<LockIndex>,
-    timer: Option<(u64, u64, u64)>,
-    timer_sleeps: Vec<TimerSleep>,
-    woken: Mark,
-}
-
-impl Build {
-    /// Adds the CPU time up to `at`, unless it was spinning.
-    fn run_to(&mut self, at: u64) {
-        let spinning = self.contending.is_some_and(|c| c.spinning);
-        if let Some(since) = self.on_cpu.as_mut() {
-            let span = at.saturating_sub(*since);
-            *since = at;
-            if !spinning {
-                self.compute += span;
-                self.total += span;
-            }
-        }
-    }
-
-    /// Takes back CPU time that was the kernel's own on its way to a switch.
-    fn forget(&mut self, overhead: u64) {
-        let overhead = overhead.min(self.compute);
-        self.compute -= overhead;
-        self.total -= overhead;
-    }
-
-    fn flush(&mut self) {
-        if self.compute > 0 {
-            self.ops.push(Op::Compute(Nanos(self.compute)));
-            self.compute = 0;
-        }
-    }
-
-    fn push(&mut self, op: Op) -> usize {
-        self.flush();
-        self.ops.push(op);
-        self.ops.len() - 1
-    }
-
-    fn mark(&self, at: u64) -> Mark {
-        Mark { at, op: self.ops.len(), into: self.compute }
-    }
-
-    /// Inserts an op at a mark made earlier, splitting the compute that stands there.
-    fn insert(&mut self, mark: Mark, op: Op) {
-        if mark.op >= self.ops.len() {
-            let rest = self.compute.saturating_sub(mark.into);
-            self.compute = mark.into.min(self.compute);
-            self.push(op);
-            self.compute = rest;
-        } else {
-            let mut pieces = vec![op];
-            let mut at = mark.op;
-            if let Op::Compute(span) = self.ops[mark.op]
-                && mark.into > 0
-            {
-                self.ops[mark.op] = Op::Compute(Nanos(mark.into.min(span.0)));
-                at += 1;
-                if span.0 > mark.into {
-                    pieces.push(Op::Compute(Nanos(span.0 - mark.into)));
-                }
-            }
-            let n = pieces.len();
-            self.ops.splice(at..at, pieces);
-            for sleep in &mut self.timer_sleeps {
-                if sleep.op >= at {
-                    sleep.op += n;
-                }
-            }
-        }
-        self.woken = self.mark(self.woken.at.max(mark.at));
-    }
-
-    /// The point at which the task had used `total` ns of CPU time.
-    fn mark_at(&self, at: u64, total: u64) -> Mark {
-        let mut back = self.total.saturating_sub(total);
-        if back <= self.compute {
-            return Mark { at, op: self.ops.len(), into: self.compute - back };
-        }
-        back -= self.compute;
-        for (op, what) in self.ops.iter().enumerate().rev() {
-            if let Op::Compute(span) = what {
-                if back <= span.0 {
-                    return Mark { at, op, into: span.0 - back };
-                }
-                back -= span.0;
-            }
-        }
-        Mark { at, op: 0, into: 0 }
-    }
-}
-
-/// An acquisition whose release the trace may not show.
-#[derive(Clone, Copy, Debug)]
-struct Holder {
-    task: TaskId,
-    /// CPU time of the task when it got the mutex.
-    total: u64,
-    /// The same when it first slept after that.
-    slept: Option<u64>,
-}
-
-struct Extract<'r> {
-    recording: &'r Recording,
-    host: Option<&'r Host>,
-    tracker: TaskTracker,
-    builds: Vec<Build>,
-    running: BTreeMap<CpuId, Tid>,
-    locks: Vec<DemandLock>,
-    lock_index: BTreeMap<LockId, LockIndex>,
+pub(super) struct Extract<'r> {
+    pub(super) recording: &'r Recording,
+    pub(super) host: Option<&'r Host>,
+    pub(super) tracker: TaskTracker,
+    pub(super) builds: Vec<Build>,
+    pub(super) running: BTreeMap<CpuId, Tid>,
+    pub(super) locks: Vec<DemandLock>,
+    pub(super) lock_index: BTreeMap<LockId, LockIndex>,
     /// Who is known to have a mutex, where its calls are not recorded.
-    holders: BTreeMap<LockIndex, Holder>,
+    pub(super) holders: BTreeMap<LockIndex, Holder>,
     /// CPU time of sections whose both ends are known, by task name and mutex.
-    sections: BTreeMap<(NameId, LockIndex), Vec<u64>>,
+    pub(super) sections: BTreeMap<(NameId, LockIndex), Vec<u64>>,
     /// Their medians, from an earlier pass.
-    typical: BTreeMap<(NameId, LockIndex), u64>,
+    pub(super) typical: BTreeMap<(NameId, LockIndex), u64>,
     /// Latest moment at which somebody else than the next releaser is known to have had the lock.
-    last_known: BTreeMap<LockIndex, u64>,
+    pub(super) last_known: BTreeMap<LockIndex, u64>,
     /// First waiter's begin since the last release.
-    first_wait: BTreeMap<LockIndex, u64>,
-    has_mutex_calls: bool,
-    causes: SwitchCauses<'r>,
-    start: u64,
-    notes: BTreeMap<DemandNote, u64>,
+    pub(super) first_wait: BTreeMap<LockIndex, u64>,
+    pub(super) has_mutex_calls: bool,
+    pub(super) causes: SwitchCauses<'r>,
+    pub(super) stretches: Vec<Nanos>,
+    pub(super) start: u64,
+    pub(super) notes: BTreeMap<DemandNote, u64>,
 }
 
 /// Recovers the demand of a recording.
@@ -226,6 +80,7 @@ pub fn extract(recording: &Recording, host: Option<&Host>) -> (Demand, BTreeMap<
             first_wait: BTreeMap::new(),
             has_mutex_calls,
             causes: SwitchCauses::new(&recording.names),
+            stretches: Vec::new(),
             start: start.0,
             notes: BTreeMap::new(),
         };
@@ -251,7 +106,7 @@ pub fn extract(recording: &Recording, host: Option<&Host>) -> (Demand, BTreeMap<
 }
 
 impl Extract<'_> {
-    fn event(&mut self, e: &Event) {
+    pub(super) fn event(&mut self, e: &Event) {
         let at = e.at.0;
         let overhead = self.causes.observe(e).map_or(Nanos(0), |(_, span)| span);
         match e.kind {
@@ -297,16 +152,16 @@ impl Extract<'_> {
         }
     }
 
-    fn count(&mut self, note: DemandNote) {
+    pub(super) fn count(&mut self, note: DemandNote) {
         *self.notes.entry(note).or_insert(0) += 1;
     }
 
-    fn id(&self, tid: Tid) -> Option<TaskId> {
+    pub(super) fn id(&self, tid: Tid) -> Option<TaskId> {
         self.tracker.id(tid)
     }
 
     /// The build of the task in whose context the event was recorded, made running if unknown.
-    fn current(&mut self, e: &Event) -> Option<&mut Build> {
+    pub(super) fn current(&mut self, e: &Event) -> Option<&mut Build> {
         if matches!(e.context, Context::HardIrq | Context::SoftIrq) {
             return None;
         }
@@ -346,13 +201,15 @@ impl Extract<'_> {
             b.on_cpu = None;
             match prev_state {
                 PrevState::Runnable | PrevState::Preempted => {
-                    b.forget(overhead.0.min(at.saturating_sub(b.since)));
+                    b.forget(overhead.0, at);
                 }
                 PrevState::Dead => {
                     b.push(Op::Exit);
                 }
                 state => self.fall_asleep(id, at, state),
             }
+            let b = &self.builds[id.index()];
+            self.stretches.push(Nanos(b.total.saturating_sub(b.total_before)));
         }
         if let Some(id) = self.id(next) {
             let start = self.start;
@@ -368,6 +225,7 @@ impl Extract<'_> {
             let b = &mut self.builds[id.index()];
             b.on_cpu = Some(at);
             b.since = at;
+            b.total_before = b.total;
         }
         self.running.insert(e.cpu, next);
     }
@@ -424,7 +282,11 @@ impl Extract<'_> {
         }
         if (0..=99).contains(&prio) {
             let rt_priority = 99 - prio;
-            return SchedParams { policy: SchedPolicy::Fifo, rt_priority, ..SchedParams::default() };
+            return SchedParams {
+                policy: SchedPolicy::Fifo,
+                rt_priority,
+                ..SchedParams::default()
+            };
         }
         SchedParams::fair((prio - 120).clamp(-20, 19))
     }
@@ -481,9 +343,7 @@ impl Extract<'_> {
         let armed = asleep.timer.filter(|(expiry, ..)| at >= *expiry && at < expiry + 10_000_000);
         let span = match armed {
             // From the arming of its timer, less what it still ran before it slept.
-            Some((_, since, total)) => {
-                at.saturating_sub(since).saturating_sub(b.total - total)
-            }
+            Some((_, since, total)) => at.saturating_sub(since).saturating_sub(b.total - total),
             None => at.saturating_sub(asleep.since),
         };
         let until = SleepEnd::After(Nanos(span));
@@ -613,7 +473,7 @@ impl Extract<'_> {
         }
     }
 
-    fn unlock(&mut self, e: &Event, lock: LockIndex) {
+    pub(super) fn unlock(&mut self, e: &Event, lock: LockIndex) {
         let at = e.at.0;
         let Some(b) = self.current(e) else { return };
         b.run_to(at);
@@ -629,64 +489,9 @@ impl Extract<'_> {
         self.first_wait.remove(&lock);
     }
 
-    /// The mutex changes hands, so its holder let go without a trace: after its usual section,
-    /// or when it first slept.
-    fn release_unseen(&mut self, lock: LockIndex, at: u64) {
-        let Some(holder) = self.holders.remove(&lock) else { return };
-        let name = self.tracker.tasks()[holder.task.index()].comm;
-        let typical = self.typical.get(&(name, lock)).map(|span| holder.total + span);
-        let b = &mut self.builds[holder.task.index()];
-        let total = typical.or(holder.slept).unwrap_or(b.total).min(b.total);
-        let mark = b.mark_at(at, total);
-        b.insert(mark, Op::Unlock(lock));
-        if let Some(held) = b.held.iter().rposition(|l| *l == lock) {
-            b.held.remove(held);
-        }
-        self.count(DemandNote::SectionEndGuessed);
-    }
-
-    /// Without the mutex calls a contended release is all that shows the owner (kernel model 7.6, O2).
-    fn contended_release(&mut self, e: &Event, lock: LockId) {
-        let Some(index) = self.lock_index.get(&lock).copied() else { return };
-        let is_mutex = self.locks[index.index()].flags.has(LockFlags::MUTEX);
-        if self.has_mutex_calls || !is_mutex {
-            return;
-        }
-        let at = e.at.0;
-        let known = self.last_known.get(&index).copied().unwrap_or(0);
-        let Some(b) = self.current(e) else { return };
-        b.run_to(at);
-        let (total, woken) = (b.total, b.woken);
-        let Some(task) = self.id(e.tid) else { return };
-        let name = self.tracker.tasks()[task.index()].comm;
-        let typical = self.typical.get(&(name, index)).copied();
-        if let Some(holder) = self.holders.get(&index).copied() {
-            let held = total.saturating_sub(holder.total);
-            // Much longer than usual: it let go in between and took it again, both unseen.
-            let twice = typical.is_some_and(|t| held > t + t / 2) || (typical.is_none() && holder.slept.is_some());
-            if holder.task == task && !twice {
-                self.sections.entry((name, index)).or_default().push(held);
-                self.holders.remove(&index);
-                self.unlock(e, index);
-                return;
-            }
-            self.release_unseen(index, at);
-        }
-        let b = &mut self.builds[task.index()];
-        let earliest = if woken.at >= known { woken } else { b.mark(at) };
-        let mark = match typical {
-            Some(span) => b.mark_at(at, total.saturating_sub(span)),
-            None => earliest,
-        };
-        b.insert(mark, Op::Lock(index));
-        b.held.push(index);
-        self.count(DemandNote::SectionStartGuessed);
-        self.unlock(e, index);
-    }
-
     fn finish(mut self, end: Timestamp) -> (Demand, BTreeMap<DemandNote, u64>) {
         let tasks = self.tracker.tasks().to_vec();
-        let mut cut_off = 0;
+        let (mut cut_off, mut rebalanced) = (0, 0);
         let mut demands = Vec::new();
         for (index, info) in tasks.into_iter().enumerate() {
             let affinity = self
@@ -702,6 +507,9 @@ impl Extract<'_> {
             }
             let sleeps = std::mem::take(&mut b.timer_sleeps);
             find_period(&mut b.ops, &sleeps);
+            if !self.has_mutex_calls {
+                rebalanced += unseen::balance(&mut b.ops, &b.holds);
+            }
             demands.push(TaskDemand {
                 info,
                 arrival: b.arrival.unwrap_or(Arrival::Forked),
@@ -712,6 +520,9 @@ impl Extract<'_> {
                 initial_fair: None,
             });
         }
+        if rebalanced > 0 {
+            *self.notes.entry(DemandNote::SectionEndGuessed).or_insert(0) += rebalanced;
+        }
         if cut_off > 0 {
             self.notes.insert(DemandNote::WaitCutOff, cut_off);
         }
@@ -721,6 +532,7 @@ impl Extract<'_> {
             locks: self.locks,
             names: self.recording.names.clone(),
             latencies: latency::measure(&self.recording.events, &self.recording.names),
+            stretches: self.stretches,
             start: Timestamp(self.start),
             end,
         };

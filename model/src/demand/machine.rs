@@ -36,11 +36,12 @@ pub(super) fn machine(recording: &Recording, host: Option<&Host>) -> Machine {
         assumed.push("slices timed by hrtick".to_owned());
         true
     });
-    let base_slice = host.base_slice_ns.filter(|s| (1..=1_000_000_000).contains(s)).unwrap_or_else(|| {
-        let slice = 700_000 * (1 + u64::from(n.clamp(1, 8).ilog2()));
-        assumed.push(format!("base slice {slice} ns"));
-        slice
-    });
+    let base_slice =
+        host.base_slice_ns.filter(|s| (1..=1_000_000_000).contains(s)).unwrap_or_else(|| {
+            let slice = 700_000 * (1 + u64::from(n.clamp(1, 8).ilog2()));
+            assumed.push(format!("base slice {slice} ns"));
+            slice
+        });
     let per_cpu = |given: &Option<Vec<u32>>| {
         given.clone().filter(|v| v.len() == n).unwrap_or_else(|| vec![0; n])
     };

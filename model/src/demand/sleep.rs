@@ -122,7 +122,12 @@ mod tests {
     fn sleeps(dates: &[u64]) -> (Vec<Op>, Vec<TimerSleep>) {
         let until = SleepEnd::After(Nanos(1));
         let op = Op::Sleep { until, state: PrevState::Interruptible, on: None };
-        let one = |(op, woken): (usize, &u64)| TimerSleep { op, since: woken.saturating_sub(9), woken: *woken, expiry: None };
+        let one = |(op, woken): (usize, &u64)| TimerSleep {
+            op,
+            since: woken.saturating_sub(9),
+            woken: *woken,
+            expiry: None,
+        };
         (vec![op; dates.len()], dates.iter().enumerate().map(one).collect())
     }
 

@@ -94,8 +94,7 @@ pub fn place(average: i64, others: Load, lag: i64, weight: i64) -> i64 {
     if others.weight <= 0 || lag == 0 {
         return average;
     }
-    let inflated =
-        i128::from(lag) * i128::from(others.weight + weight) / i128::from(others.weight);
+    let inflated = i128::from(lag) * i128::from(others.weight + weight) / i128::from(others.weight);
     average - i64::try_from(inflated).unwrap_or(0)
 }
 

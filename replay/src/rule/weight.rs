@@ -69,8 +69,10 @@ mod tests {
     fn one_millisecond_at_each_weight() {
         let at = |nice| calc_delta(1_000_000, weight_of_nice(nice));
         let got = [-20, -10, -5, -1, 0, 1, 5, 10, 19].map(at);
-        let kernel =
-            [11536, 107_247, 328_099, 801_879, 1_000_000, 1_248_780, 3_056_716, 9_309_090, 68_266_666];
+        let kernel = [
+            11536, 107_247, 328_099, 801_879, 1_000_000, 1_248_780, 3_056_716, 9_309_090,
+            68_266_666,
+        ];
         assert_eq!(got, kernel);
         assert_eq!(calc_delta(1_000_000, IDLE_WEIGHT), 341_333_333);
     }

@@ -126,10 +126,12 @@ fn rewritten(text: &str, script: &Script, answers: &[Vec<String>]) -> String {
     lines.join("\n") + "\n"
 }
 
+#[expect(clippy::disallowed_methods, reason = "a test is told by its caller what to do")]
 fn update_wanted() -> bool {
     std::env::var_os("UPDATE_EXPECT").is_some()
 }
 
+#[expect(clippy::disallowed_methods, reason = "expectations live in files")]
 fn write(file: &str, text: &str) {
     let path = fixtures::path(file);
     std::fs::write(&path, text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));

@@ -90,10 +90,23 @@ fn check(text: &str, expected: Expect) {
 
 #[test]
 fn unknown_words_are_named_with_their_line() {
-    check("cpus 1\nL fair lokc m", expect!["at line 2: `lokc` is unknown; attributes are fair, batch, idle, nice, fifo, rr, dl, slice, cpu, allowed, at, asleep, holds, vruntime, deadline, lag; steps are run, lock, trylock, unlock, sleep, sleep-until, wait, wake, yield, exit"]);
-    check("L run 1 4", expect!["at line 1: `4` is out of place; attributes are fair, batch, idle, nice, fifo, rr, dl, slice, cpu, allowed, at, asleep, holds, vruntime, deadline, lag; steps are run, lock, trylock, unlock, sleep, sleep-until, wait, wake, yield, exit"]);
+    check(
+        "cpus 1\nL fair lokc m",
+        expect![
+            "at line 2: `lokc` is unknown; attributes are fair, batch, idle, nice, fifo, rr, dl, slice, cpu, allowed, at, asleep, holds, vruntime, deadline, lag; steps are run, lock, trylock, unlock, sleep, sleep-until, wait, wake, yield, exit"
+        ],
+    );
+    check(
+        "L run 1 4",
+        expect![
+            "at line 1: `4` is out of place; attributes are fair, batch, idle, nice, fifo, rr, dl, slice, cpu, allowed, at, asleep, holds, vruntime, deadline, lag; steps are run, lock, trylock, unlock, sleep, sleep-until, wait, wake, yield, exit"
+        ],
+    );
     check("hrtick maybe", expect!["at line 1: `hrtick` is on or off, not `maybe`"]);
-    check("preemption some", expect!["at line 1: `some` is no preemption model; there are full, lazy, voluntary, none"]);
+    check(
+        "preemption some",
+        expect!["at line 1: `some` is no preemption model; there are full, lazy, voluntary, none"],
+    );
     check("not now", expect!["at line 1: `not` begins `not yet: REASON`, and nothing else"]);
     check("cpus 1 2", expect!["at line 1: `2` is one word too many"]);
     check("L@1 run 1", expect!["at line 1: `L@1`: a name is of letters, digits and _"]);
@@ -103,31 +116,69 @@ fn unknown_words_are_named_with_their_line() {
 #[test]
 fn numbers_must_be_numbers_of_the_right_kind() {
     check("L run", expect!["at line 1: `run` needs a number of milliseconds"]);
-    check("L run 1s", expect!["at line 1: `1s` after `run` is no number of milliseconds with at most six decimals"]);
+    check(
+        "L run 1s",
+        expect![
+            "at line 1: `1s` after `run` is no number of milliseconds with at most six decimals"
+        ],
+    );
     check("L run -1", expect!["at line 1: `run -1` is negative"]);
-    check("L fifo 100 run 1", expect!["at line 1: `100` after `fifo` is no whole number from 1 to 99"]);
+    check(
+        "L fifo 100 run 1",
+        expect!["at line 1: `100` after `fifo` is no whole number from 1 to 99"],
+    );
     check("L cpu 1 run 1", expect!["at line 1: `1` is no CPU; there are 1"]);
 }
 
 #[test]
 fn a_task_must_make_sense() {
     check("L run 1\nL run 2", expect!["at line 2: there is a task `L` already"]);
-    check("L run 1 fifo 3", expect!["at line 1: `fifo` stands after a step; attributes come first"]);
+    check(
+        "L run 1 fifo 3",
+        expect!["at line 1: `fifo` stands after a step; attributes come first"],
+    );
     check("L fifo 3 nice 1", expect!["at line 1: `nice` belongs to fair, batch and idle tasks"]);
-    check("L asleep run 1", expect!["at line 1: task `L` begins asleep; its first step must be sleep, sleep-until or wait"]);
+    check(
+        "L asleep run 1",
+        expect![
+            "at line 1: task `L` begins asleep; its first step must be sleep, sleep-until or wait"
+        ],
+    );
     check("L lock m lock m", expect!["at line 1: task `L` locks `m`, which it holds"]);
     check("L unlock m", expect!["at line 1: task `L` unlocks `m`, which it does not hold"]);
-    check("cpus 2\nL cpu 0 allowed 1 run 1", expect!["at line 2: task `L` starts on CPU 0, where it is not allowed"]);
+    check(
+        "cpus 2\nL cpu 0 allowed 1 run 1",
+        expect!["at line 2: task `L` starts on CPU 0, where it is not allowed"],
+    );
     check("  run 1", expect!["at line 1: this line continues a task, but none is above it"]);
 }
 
 #[test]
 fn an_expectation_must_ask_for_what_there_is() {
-    check("L run 1\n-- expected none", expect!["at line 2: `--` begins `-- expect POLICY, POLICY`, and nothing else"]);
+    check(
+        "L run 1\n-- expected none",
+        expect!["at line 2: `--` begins `-- expect POLICY, POLICY`, and nothing else"],
+    );
     check("L run 1\n-- expect", expect!["at line 2: `-- expect` names no policy"]);
     check("L run 1\n-- expect none\nacq L m 1", expect!["at line 3: no lock is `m`"]);
-    check("L run 1\n-- expect none\nCPU0 L[0-1]\ncharged X 1", expect!["at line 4: no task is `X`"]);
-    check("L run 1\n-- expect none\nCPU1 L[0-1]", expect!["at line 3: `CPU1` is no line of an expectation; there are CPU0 to CPU0, acq, charged, moves"]);
-    check("L run 1\n-- expect none\ncharged L 1", expect!["at line 2: this expectation has no line `CPU0`"]);
-    check("L run 1\n-- expect none\nCPU0 L[0-1]\n\nM run 1", expect!["at line 5: `M run 1` stands after an expectation; tasks and settings come before the first one"]);
+    check(
+        "L run 1\n-- expect none\nCPU0 L[0-1]\ncharged X 1",
+        expect!["at line 4: no task is `X`"],
+    );
+    check(
+        "L run 1\n-- expect none\nCPU1 L[0-1]",
+        expect![
+            "at line 3: `CPU1` is no line of an expectation; there are CPU0 to CPU0, acq, charged, moves"
+        ],
+    );
+    check(
+        "L run 1\n-- expect none\ncharged L 1",
+        expect!["at line 2: this expectation has no line `CPU0`"],
+    );
+    check(
+        "L run 1\n-- expect none\nCPU0 L[0-1]\n\nM run 1",
+        expect![
+            "at line 5: `M run 1` stands after an expectation; tasks and settings come before the first one"
+        ],
+    );
 }

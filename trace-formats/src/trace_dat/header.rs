@@ -1,9 +1,11 @@
 //! Everything in a trace.dat that stands before the CPU buffers.
 
-use super::{MAGIC, add_format, inflate};
+use super::{MAGIC, v6, v7};
 use crate::bytes::{Cursor, Endian, c_text};
+use crate::limits::Limits;
 use crate::tracepoint::Tracepoints;
-use crate::{CpuId, Error, ErrorKind, Oddity, Position};
+use crate::{CpuId, Error, Oddity, Position};
+use std::collections::BTreeMap;
 
 /// How sections of a version 7 file are packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +24,37 @@ pub(super) struct CpuData {
     pub compressed: bool,
 }
 
+/// What the kernel counted of one CPU's buffer, from its `stats` file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct CpuStat {
+    /// Events overwritten before they were read.
+    pub overrun: u64,
+    /// Events not written because the buffer was full.
+    pub dropped: u64,
+}
+
+/// From the clock of the records to nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Conversion {
+    /// Multiplier and shift of a time-stamp counter.
+    pub tsc: Option<(u32, u32)>,
+    /// Added to every time.
+    pub offset_ns: i64,
+}
+
+impl Conversion {
+    pub(super) fn nanos(self, time: u64) -> u64 {
+        let scaled = match self.tsc {
+            Some((multiplier, shift)) => {
+                let product = u128::from(time) * u128::from(multiplier);
+                u64::try_from(product >> shift.min(127)).unwrap_or(u64::MAX)
+            }
+            None => time,
+        };
+        scaled.wrapping_add_signed(self.offset_ns)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Header {
     pub version: u32,
@@ -32,10 +65,13 @@ pub(super) struct Header {
     pub header_page: String,
     pub clock: Option<String>,
     pub kernel: Option<String>,
+    pub n_cpus: Option<u32>,
+    pub stats: BTreeMap<CpuId, CpuStat>,
+    pub conversion: Conversion,
     pub cpus: Vec<CpuData>,
     pub oddities: Vec<Oddity>,
-    /// Instances beside the main buffer, by name; they are not read.
-    pub instances: Vec<String>,
+    /// Bytes that may be unpacked of one section or buffer.
+    pub limit: u64,
 }
 
 impl Header {
@@ -48,17 +84,59 @@ impl Header {
         }
     }
 
-    fn odd(&mut self, place: Position, text: String) {
+    pub(super) fn odd(&mut self, place: &Position, text: String) {
         self.oddities.push(Oddity { place: place.to_string(), text });
+    }
+
+    /// Takes in an option that means the same in both versions.
+    pub(super) fn option(&mut self, id: u16, data: &[u8], at: &Position) {
+        let word = |at: usize| {
+            let bytes = data.get(at..at + 4).unwrap_or_default();
+            u32::try_from(self.endian.number(bytes)).unwrap_or(0)
+        };
+        match id {
+            2 => self.stats.extend(cpu_stat(&c_text(data))),
+            4 => self.clock = chosen_clock(&c_text(data)),
+            5 => self.kernel = kernel_of_uname(&c_text(data)),
+            7 => self.conversion.offset_ns = c_text(data).trim().parse().unwrap_or(0),
+            8 => self.n_cpus = Some(word(0)),
+            12 => self.odd(
+                at,
+                "times of a guest are not moved to its host's clock; they are the guest's own"
+                    .to_owned(),
+            ),
+            14 if word(0) > 0 => self.conversion.tsc = Some((word(0), word(4))),
+            _ => {}
+        }
+    }
+
+    /// Clocks that do not count nanoseconds are said to.
+    pub(super) fn check_clock(&mut self) {
+        let counts_something_else = match self.clock.as_deref() {
+            Some("x86-tsc" | "ppc-tb") => self.conversion.tsc.is_none(),
+            Some("counter" | "uptime") => true,
+            _ => false,
+        };
+        if counts_something_else {
+            let clock = self.clock.clone().unwrap_or_default();
+            let text = format!(
+                "clock `{clock}` does not count nanoseconds: every time and duration is in its own \
+                 units (record with `trace-cmd record -C mono`)"
+            );
+            self.odd(&Position::Whole, text);
+        }
     }
 }
 
 /// Reads the headers and adds the event kinds to `tracepoints`.
-pub(super) fn read(bytes: &[u8], tracepoints: &mut Tracepoints) -> Result<Header, Error> {
+pub(super) fn read(
+    bytes: &[u8],
+    tracepoints: &mut Tracepoints,
+    limits: &Limits,
+) -> Result<Header, Error> {
     let mut c = Cursor::new(bytes, 0, Endian::Little);
     c.take(MAGIC.len() as u64, "the file's magic")?;
-    let version = c_text(c.c_string("the version")?).into_owned();
-    let version = match version.as_str() {
+    let version = match c_text(c.c_string("the version")?).as_ref() {
         "6" => 6,
         "7" => 7,
         other => {
@@ -71,274 +149,99 @@ pub(super) fn read(bytes: &[u8], tracepoints: &mut Tracepoints) -> Result<Header
     c.endian = match c.u8("the byte order")? {
         0 => Endian::Little,
         1 => Endian::Big,
-        other => return Err(c.invalid(format!("byte order {other}; 0 or 1 was expected"))),
+        other => {
+            return Err(c.invalid(format!(
+                "byte order {other} where 0 or 1 was expected: the header is damaged"
+            )));
+        }
     };
     let long_size = c.u8("the size of a long")?;
     if long_size != 4 && long_size != 8 {
-        return Err(c.invalid(format!("a long of {long_size} bytes; 4 or 8 was expected")));
+        return Err(c.invalid(format!(
+            "a long of {long_size} bytes where 4 or 8 was expected: the header is damaged"
+        )));
     }
     let page_size = c.u32("the page size")?;
-    if !(64..=1 << 24).contains(&page_size) {
-        return Err(c.invalid(format!("a page of {page_size} bytes; 64 to 16 Mi was expected")));
-    }
+    let Some(page_size) = valid_page_size(page_size) else {
+        return Err(c.invalid(format!(
+            "a page of {page_size} bytes where 64 to 16 Mi was expected: the header is damaged"
+        )));
+    };
     let mut header = Header {
         version,
         endian: c.endian,
         long_size,
-        page_size: page_size as usize,
+        page_size,
         compression: Compression::None,
         header_page: String::new(),
         clock: None,
         kernel: None,
+        n_cpus: None,
+        stats: BTreeMap::new(),
+        conversion: Conversion::default(),
         cpus: Vec::new(),
         oddities: Vec::new(),
-        instances: Vec::new(),
+        limit: limits.unpacked,
     };
-    if version == 6 { read_v6(&mut c, &mut header, tracepoints)? } else { read_v7(bytes, &mut c, &mut header, tracepoints)? }
+    if version == 6 {
+        v6::read(&mut c, &mut header, tracepoints)?;
+    } else {
+        v7::read(bytes, &mut c, &mut header, tracepoints)?;
+    }
+    header.check_clock();
     Ok(header)
 }
 
-fn read_v6(c: &mut Cursor<'_>, header: &mut Header, tp: &mut Tracepoints) -> Result<(), Error> {
-    read_header_info(c, header)?;
-    read_ftrace_formats(c, tp)?;
-    read_event_systems(c, header, tp)?;
-    let size = c.u32("kallsyms")?;
-    tp.add_symbols(&String::from_utf8_lossy(c.take(u64::from(size), "kallsyms")?));
-    let size = c.u32("the printk formats")?;
-    c.take(u64::from(size), "the printk formats")?;
-    let size = c.u64("the task names")?;
-    c.take(size, "the task names")?;
-    let n_cpus = c.u32("the number of CPUs")?;
-    let mut tag = c.take(10, "the buffer type")?;
-    if tag.starts_with(b"options") {
-        read_v6_options(c, header)?;
-        tag = c.take(10, "the buffer type")?;
-    }
-    if tag.starts_with(b"latency") {
-        return Err(Error {
-            kind: ErrorKind::NotBuilt {
-                format: "a trace.dat that holds latency text instead of buffers",
-                way_out: "give resched the text itself: `trace-cmd report FILE > trace.txt`",
-            },
-            at: c.position(),
-        });
-    }
-    if !tag.starts_with(b"flyrecord") {
-        return Err(c.invalid("neither `flyrecord` nor `options` follows the task names".to_owned()));
-    }
-    for cpu in 0..n_cpus {
-        let (offset, size) = (c.u64("the place of a CPU's buffer")?, c.u64("the size of a CPU's buffer")?);
-        header.cpus.push(CpuData { cpu: CpuId(cpu), offset, size, compressed: false });
-    }
-    Ok(())
-}
-
-fn read_v6_options(c: &mut Cursor<'_>, header: &mut Header) -> Result<(), Error> {
-    loop {
-        let id = c.u16("an option")?;
-        if id == 0 {
-            return Ok(());
-        }
-        let size = c.u32("an option's size")?;
-        let at = c.position();
-        let data = c.take(u64::from(size), "an option's data")?;
-        match id {
-            3 => {
-                // An instance: offset of its own buffer table, then its name.
-                let name = c_text(data.get(8..).unwrap_or_default()).into_owned();
-                if !name.is_empty() {
-                    header.instances.push(name.clone());
-                    header.odd(at, format!("the buffer of instance `{name}` is not read"));
-                }
-            }
-            4 => header.clock = chosen_clock(&c_text(data)),
-            5 => header.kernel = kernel_of_uname(&c_text(data)),
-            _ => {}
-        }
-    }
+pub(super) fn valid_page_size(bytes: u32) -> Option<usize> {
+    usize::try_from(bytes).ok().filter(|bytes| (64..=1 << 24).contains(bytes))
 }
 
 /// `local [mono] global`, or the name alone.
-fn chosen_clock(text: &str) -> Option<String> {
-    let chosen = text.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map(|(name, _)| name);
-    let name = chosen.unwrap_or(text).trim();
+pub(super) fn chosen_clock(text: &str) -> Option<String> {
+    let chosen = text.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+    let name = chosen.map_or(text, |(name, _)| name).trim();
     (!name.is_empty()).then(|| name.to_owned())
 }
 
-/// `Linux HOST RELEASE VERSION MACHINE`
+/// `Linux HOST RELEASE MACHINE`
 fn kernel_of_uname(text: &str) -> Option<String> {
     text.split_whitespace().nth(2).map(str::to_owned)
 }
 
-fn read_header_info(c: &mut Cursor<'_>, header: &mut Header) -> Result<(), Error> {
-    for what in ["header_page", "header_event"] {
-        let name = c.c_string("header_page")?;
-        if name != what.as_bytes() {
-            return Err(c.invalid(format!("`{}` stands where `{what}` belongs", c_text(name))));
-        }
-        let size = c.u64("header_page")?;
-        let text = c.take(size, "header_page")?;
-        if what == "header_page" {
-            header.header_page = String::from_utf8_lossy(text).into_owned();
+/// `CPU: 0`, then one `name: number` a line.
+fn cpu_stat(text: &str) -> Option<(CpuId, CpuStat)> {
+    let mut cpu = None;
+    let mut stat = CpuStat::default();
+    for (name, value) in text.lines().filter_map(|line| line.split_once(':')) {
+        let number = value.trim().parse::<u64>().ok();
+        match (name.trim(), number) {
+            ("CPU", Some(number)) => cpu = u32::try_from(number).ok().map(CpuId),
+            ("overrun", Some(number)) => stat.overrun = number,
+            ("dropped events", Some(number)) => stat.dropped = number,
+            _ => {}
         }
     }
-    Ok(())
+    cpu.map(|cpu| (cpu, stat))
 }
 
-fn read_ftrace_formats(c: &mut Cursor<'_>, tp: &mut Tracepoints) -> Result<(), Error> {
-    let count = c.u32("the number of ftrace events")?;
-    for _ in 0..count {
-        let size = c.u64("an ftrace event's format")?;
-        add_format(tp, c.take(size, "an ftrace event's format")?);
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn read_event_systems(
-    c: &mut Cursor<'_>,
-    header: &mut Header,
-    tp: &mut Tracepoints,
-) -> Result<(), Error> {
-    let systems = c.u32("the number of event systems")?;
-    for _ in 0..systems {
-        let system = c_text(c.c_string("an event system's name")?).into_owned();
-        let count = c.u32("the number of events of a system")?;
-        for _ in 0..count {
-            let size = c.u64("an event's format")?;
-            let at = c.position();
-            if !add_format(tp, c.take(size, "an event's format")?) {
-                header.odd(at, format!("a format of system `{system}` has no name or id"));
-            }
-        }
+    #[test]
+    fn options_of_one_line() {
+        assert_eq!(chosen_clock("local global [mono] boot\n").as_deref(), Some("mono"));
+        assert_eq!(chosen_clock("boot").as_deref(), Some("boot"));
+        assert_eq!(chosen_clock(""), None);
+        assert_eq!(kernel_of_uname("Linux box 6.1.0 x86_64").as_deref(), Some("6.1.0"));
+        let text = "CPU: 3\nentries: 12\noverrun: 7\ncommit overrun: 0\ndropped events: 2\n";
+        assert_eq!(cpu_stat(text), Some((CpuId(3), CpuStat { overrun: 7, dropped: 2 })));
     }
-    Ok(())
-}
 
-fn read_v7(
-    bytes: &[u8],
-    c: &mut Cursor<'_>,
-    header: &mut Header,
-    tp: &mut Tracepoints,
-) -> Result<(), Error> {
-    let name = c_text(c.c_string("the compression")?).into_owned();
-    c.c_string("the compression's version")?;
-    header.compression = match name.as_str() {
-        "none" => Compression::None,
-        "zlib" => Compression::Zlib,
-        "zstd" => Compression::Zstd,
-        other => {
-            return Err(c.invalid(format!(
-                "compression `{other}`; none, zlib and zstd are read: \
-                 convert it with `trace-cmd convert --compression zstd`"
-            )));
-        }
-    };
-    let mut next = c.u64("the place of the options")?;
-    let mut options = Vec::new();
-    // Each options section names the next; a loop or a cut ends the chain.
-    let mut seen = std::collections::BTreeSet::new();
-    while next != 0 && seen.insert(next) {
-        let section = match inflate::section(bytes, header, next, Some(0)) {
-            Ok(section) => section,
-            Err(error) if seen.len() > 1 => {
-                header.odd(error.at.clone(), format!("{}; later options are lost", error.kind));
-                break;
-            }
-            Err(error) => return Err(error),
-        };
-        next = read_options(&section, next, header, &mut options)?;
+    #[test]
+    fn times_are_scaled_then_moved() {
+        let conversion = Conversion { tsc: Some((3, 1)), offset_ns: -5 };
+        assert_eq!(conversion.nanos(10), 10);
+        assert_eq!(Conversion::default().nanos(u64::MAX), u64::MAX);
     }
-    // Formats before the buffers, in whatever order the file lists them.
-    for (id, data) in &options {
-        read_described(bytes, header, tp, *id, data)?;
-    }
-    for (id, data) in &options {
-        if *id == 3 {
-            read_buffer_option(data, header)?;
-        }
-    }
-    if header.cpus.is_empty() {
-        header.odd(c.position(), "the file describes no buffers: it was not closed properly".to_owned());
-    }
-    Ok(())
-}
-
-type Options = Vec<(u16, Vec<u8>)>;
-
-/// Collects one section's options; returns the place of the next section, 0 at the end.
-fn read_options(
-    section: &[u8],
-    base: u64,
-    header: &mut Header,
-    options: &mut Options,
-) -> Result<u64, Error> {
-    let mut c = Cursor::new(section, base, header.endian);
-    while !c.is_empty() {
-        let id = c.u16("an option")?;
-        let size = c.u32("an option's size")?;
-        let data = c.take(u64::from(size), "an option's data")?;
-        if id == 0 {
-            return Ok(header.endian.number(data.get(..8).unwrap_or_default()));
-        }
-        options.push((id, data.to_vec()));
-    }
-    Ok(0)
-}
-
-/// Reads the section that an option points to, or the option itself.
-fn read_described(
-    bytes: &[u8],
-    header: &mut Header,
-    tp: &mut Tracepoints,
-    id: u16,
-    data: &[u8],
-) -> Result<(), Error> {
-    match id {
-        4 => header.clock = chosen_clock(&c_text(data)),
-        5 => header.kernel = kernel_of_uname(&c_text(data)),
-        16..=19 => {
-            let at = header.endian.number(data.get(..8).unwrap_or_default());
-            let section = inflate::section(bytes, header, at, Some(id))?;
-            let mut c = Cursor::new(&section, at, header.endian);
-            match id {
-                16 => read_header_info(&mut c, header)?,
-                17 => read_ftrace_formats(&mut c, tp)?,
-                18 => read_event_systems(&mut c, header, tp)?,
-                _ => {
-                    let size = c.u32("kallsyms")?;
-                    tp.add_symbols(&String::from_utf8_lossy(c.take(u64::from(size), "kallsyms")?));
-                }
-            }
-        }
-        _ => {}
-    }
-    Ok(())
-}
-
-/// A version 7 buffer option: section, name, clock, page size, CPUs.
-fn read_buffer_option(data: &[u8], header: &mut Header) -> Result<(), Error> {
-    let mut c = Cursor::new(data, 0, header.endian);
-    let section = c.u64("a buffer option")?;
-    let name = c_text(c.c_string("a buffer's name")?).into_owned();
-    let clock = c_text(c.c_string("a buffer's clock")?).into_owned();
-    if !name.is_empty() {
-        header.odd(Position::Byte(section), format!("the buffer of instance `{name}` is not read"));
-        header.instances.push(name);
-        return Ok(());
-    }
-    if !clock.is_empty() {
-        header.clock = chosen_clock(&clock);
-    }
-    let page_size = c.u32("a buffer's page size")?;
-    if (64..=1 << 24).contains(&page_size) {
-        header.page_size = page_size as usize;
-    }
-    let n_cpus = c.u32("a buffer's number of CPUs")?;
-    for _ in 0..n_cpus {
-        let cpu = CpuId(c.u32("a buffer's CPU")?);
-        let (offset, size) = (c.u64("a CPU's buffer")?, c.u64("a CPU's buffer")?);
-        let compressed = header.compression != Compression::None;
-        header.cpus.push(CpuData { cpu, offset, size, compressed });
-    }
-    Ok(())
 }

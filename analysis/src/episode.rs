@@ -1,0 +1,148 @@
+//! The worst inversion episodes, as data to tell and to draw.
+
+mod lane;
+
+pub use lane::{Lane, LaneSpan, Mark};
+
+use crate::decompose::{Decomposition, decompose_all};
+use crate::identity::counterpart;
+use crate::part::Parts;
+use lane::lane;
+use model::{
+    Basis, LockId, LockKind, LockWait, Nanos, Ownership, Response, TaskId, Timestamp, Trace,
+};
+
+/// One lock wait with all that took part in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Episode {
+    /// Its place in [`Trace::waits`].
+    pub wait: usize,
+    /// Who waits.
+    pub waiter: TaskId,
+    /// For what.
+    pub lock: LockId,
+    /// What sort of lock.
+    pub kind: LockKind,
+    /// From here,
+    pub begin: Timestamp,
+    /// to here.
+    pub until: Timestamp,
+    /// Who had the lock meanwhile, in order, without repeats.
+    pub owners: Vec<(TaskId, Basis)>,
+    /// Tasks at the end of a chain that begins with such an owner, and that are none themselves.
+    pub chain: Vec<TaskId>,
+    /// Who had the owner's CPU during the inversion, longest first.
+    pub instead: Vec<(TaskId, Nanos)>,
+    /// The wait taken apart.
+    pub parts: Parts,
+    /// Whether events were lost near.
+    pub is_lossy: bool,
+    /// The drawing's bounds: the wait and a quarter of it on either side, within the trace.
+    pub window: (Timestamp, Timestamp),
+    /// Waiter, owners, chain, then at most three of those who ran instead.
+    pub lanes: Vec<Lane>,
+}
+
+/// The `n` waits with the most inversion, the worst first; where none has any, the longest.
+#[must_use]
+pub fn worst_episodes(trace: &Trace, n: usize) -> Vec<Episode> {
+    let decomposed = decompose_all(trace);
+    let mut order: Vec<usize> = (0..trace.waits.len()).collect();
+    let weight = |&index: &usize| {
+        let d: &Decomposition = &decomposed[index];
+        std::cmp::Reverse((d.parts.inversion(), d.parts.total()))
+    };
+    order.sort_by_key(weight);
+    order.into_iter().take(n).map(|index| of(trace, index, &decomposed[index])).collect()
+}
+
+/// The episode of one wait, by its place in [`Trace::waits`]; `None` out of range.
+#[must_use]
+pub fn episode(trace: &Trace, wait: usize) -> Option<Episode> {
+    let decomposition = crate::decompose::decompose(trace, trace.waits.get(wait)?);
+    Some(of(trace, wait, &decomposition))
+}
+
+fn of(trace: &Trace, index: usize, decomposition: &Decomposition) -> Episode {
+    let wait = &trace.waits[index];
+    let owners = owners(wait);
+    let mut chain = Vec::new();
+    for owner in decomposition.pieces.iter().filter_map(|p| p.owner) {
+        if !chain.contains(&owner) && !owners.iter().any(|(task, _)| *task == owner) {
+            chain.push(owner);
+        }
+    }
+    let instead = decomposition.who_ran_instead();
+    let margin = Nanos(wait.until.since(wait.begin).0 / 4);
+    let from = Timestamp(wait.begin.0.saturating_sub(margin.0)).max(trace.start);
+    let window = (from, (wait.until + margin).min(trace.end));
+    let mut involved = vec![wait.waiter];
+    let others = owners.iter().map(|(task, _)| *task).chain(chain.iter().copied());
+    for task in others.chain(instead.iter().map(|(task, _)| *task).take(3)) {
+        if !involved.contains(&task) {
+            involved.push(task);
+        }
+    }
+    Episode {
+        wait: index,
+        waiter: wait.waiter,
+        lock: wait.lock,
+        kind: wait.kind,
+        begin: wait.begin,
+        until: wait.until,
+        owners,
+        chain,
+        instead,
+        parts: decomposition.parts,
+        is_lossy: trace.lossy(wait.begin, wait.until),
+        window,
+        lanes: involved.into_iter().map(|task| lane(trace, task, window)).collect(),
+    }
+}
+
+fn owners(wait: &LockWait) -> Vec<(TaskId, Basis)> {
+    let mut owners: Vec<(TaskId, Basis)> = Vec::new();
+    for span in &wait.ownership {
+        if let Ownership::Held(task) = span.owner {
+            match owners.iter_mut().find(|(known, _)| *known == task) {
+                Some((_, basis)) => *basis = (*basis).max(span.basis),
+                None => owners.push((task, span.basis)),
+            }
+        }
+    }
+    owners
+}
+
+/// The response of `task` that covers `at` in `a`, and the same one in `b`: of the same task, by
+/// name and position, with the same ordinal. `None` when either trace lacks it.
+#[must_use]
+pub fn same_response(
+    a: &Trace,
+    task: TaskId,
+    at: Timestamp,
+    b: &Trace,
+) -> Option<(Response, Response)> {
+    let mine = a.responses.iter().filter(|r| r.task == task).enumerate();
+    let (ordinal, found) = mine.into_iter().find(|(_, r)| r.begin <= at && at <= r.end)?;
+    let other = counterpart(a, task, b)?;
+    let same = b.responses.iter().filter(|r| r.task == other).nth(ordinal)?;
+    Some((*found, *same))
+}
+
+/// The wait of `b` that is wait `index` of `a`: of the same task, with the same ordinal among
+/// its waits for that lock. `None` when `b` has fewer.
+#[must_use]
+pub fn same_wait(a: &Trace, index: usize, b: &Trace) -> Option<usize> {
+    let wait = a.waits.get(index)?;
+    let earlier = a.task(wait.waiter).waits.iter().filter(|&&w| w < index);
+    let ordinal = earlier.filter(|&&w| a.waits[w].lock == wait.lock).count();
+    let other = counterpart(a, wait.waiter, b)?;
+    let theirs = b.task(other).waits.iter().copied();
+    theirs.filter(|&w| b.waits[w].lock == wait.lock).nth(ordinal)
+}
+
+/// Lanes of any tasks over any window: for a drawing of one's own.
+#[must_use]
+pub fn lanes(trace: &Trace, tasks: &[TaskId], window: (Timestamp, Timestamp)) -> Vec<Lane> {
+    tasks.iter().map(|&task| lane(trace, task, window)).collect()
+}

@@ -1,0 +1,68 @@
+//! How far a replay can be trusted: the recording against its own replay under `none`.
+
+use crate::compare::{TaskPair, compare, relative_change};
+use crate::identity::TaskKey;
+use crate::summary::{BasisShares, TaskSummary, owner_shares};
+use model::Trace;
+use serde::Serialize;
+
+/// Fewest recorded responses that make a task's mean worth comparing.
+const FEWEST_RESPONSES: u64 = 5;
+
+/// Recording against replay.
+#[derive(Clone, Debug, Serialize)]
+pub struct Fidelity {
+    /// Tasks with at least five recorded responses, the worst first.
+    pub tasks: Vec<TaskFidelity>,
+    /// Median of their errors of mean response; `None` without such tasks.
+    pub median_response_error: Option<f64>,
+    /// The task whose mean response the replay misses most, and by how much.
+    pub worst: Option<(TaskKey, f64)>,
+    /// How well owners are known in the recording.
+    pub owners: BasisShares,
+}
+
+/// One task's errors, relative to the recording: 0.1 is 10 % off, to either side.
+#[derive(Clone, Debug, Serialize)]
+pub struct TaskFidelity {
+    /// Who.
+    pub key: TaskKey,
+    /// Responses in the recording.
+    pub responses: u64,
+    /// Of the mean response; 1 when the replay has none.
+    pub response_error: f64,
+    /// Of the total lock wait; `None` when the recording has none.
+    pub wait_error: Option<f64>,
+    /// Of the time runnable without a CPU.
+    pub delay_error: Option<f64>,
+    /// Of the number of switches.
+    pub switch_error: Option<f64>,
+}
+
+/// Compares a recording with its replay under the policy it was recorded under.
+#[must_use]
+pub fn fidelity(recorded: &Trace, replayed: &Trace) -> Fidelity {
+    let comparison = compare(recorded, replayed);
+    let mut tasks: Vec<TaskFidelity> = comparison.tasks.iter().filter_map(task).collect();
+    tasks.sort_by(|a, b| b.response_error.total_cmp(&a.response_error));
+    let worst = tasks.first().map(|t| (t.key.clone(), t.response_error));
+    // Sorted from the worst: the upper one of two middles is the first of them.
+    let median = tasks.get(tasks.len() / 2).map(|t| t.response_error);
+    Fidelity { tasks, median_response_error: median, worst, owners: owner_shares(recorded) }
+}
+
+fn task(pair: &TaskPair) -> Option<TaskFidelity> {
+    let before = pair.before.as_ref().filter(|t| t.responses.count >= FEWEST_RESPONSES)?;
+    let after = pair.after.as_ref();
+    let error = |of: fn(&TaskSummary) -> f64| {
+        relative_change(of(before), after.map_or(0.0, of)).map(f64::abs)
+    };
+    Some(TaskFidelity {
+        key: pair.key.clone(),
+        responses: before.responses.count,
+        response_error: error(|t| t.responses.mean_ns).unwrap_or(0.0),
+        wait_error: error(|t| t.waits.length.total_ns as f64),
+        delay_error: error(|t| t.runnable_ns as f64),
+        switch_error: error(|t| t.switches as f64),
+    })
+}

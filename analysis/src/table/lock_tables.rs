@@ -1,0 +1,112 @@
+//! Tables of lock waits, locks and inversions.
+
+use super::columns::Columns;
+use crate::decompose::{Decomposition, Piece, decompose_all};
+use crate::frame::{to_frame, to_table};
+use crate::part::Part;
+use arrow::array::RecordBatch;
+use model::{LockId, LockWait, Nanos, Trace};
+use polars::prelude::{DataType, IntoLazy, SortMultipleOptions, col};
+use std::collections::BTreeMap;
+
+pub(super) fn lock_waits(trace: &Trace) -> RecordBatch {
+    let decomposed = decompose_all(trace);
+    let waits = || trace.waits.iter();
+    let owner = |w: &LockWait| w.owner_at_begin();
+    let mut columns = Columns::default()
+        .u64("begin_ns", waits().map(|w| w.begin.0))
+        .maybe_u64("end_ns", waits().map(|w| w.end.map(|e| e.0)))
+        .i32("waiter_tid", waits().map(|w| trace.task(w.waiter).info.tid.0))
+        .text("waiter_comm", waits().map(|w| trace.name(w.waiter)))
+        .text("lock", waits().map(|w| w.lock.to_string()))
+        .text("lock_kind", waits().map(|w| w.kind.name()))
+        .maybe_i32("ret", waits().map(|w| w.ret))
+        .maybe_i32("owner_tid", waits().map(|w| owner(w).map(|t| trace.task(t).info.tid.0)))
+        .maybe_text("owner_comm", waits().map(|w| owner(w).map(|t| trace.name(t))))
+        .text("owner_basis", waits().map(|w| w.owner_basis().name()));
+    for part in Part::ALL {
+        let spans = decomposed.iter().map(|d| d.parts.get(part).0);
+        columns = columns.u64(&format!("{}_ns", part.name()), spans);
+    }
+    columns
+        .u64("wait_ns", waits().map(|w| w.until.since(w.begin).0))
+        .u64("handoff_inversion_ns", decomposed.iter().map(|d| d.handoff_inversion().0))
+        .u32("chain_depth", decomposed.iter().map(|d| d.chain_depth))
+        .flag("lossy", waits().map(|w| trace.lossy(w.begin, w.until)))
+        .finish()
+}
+
+pub(super) fn locks(trace: &Trace) -> RecordBatch {
+    #[derive(Default)]
+    struct Sum {
+        waits: u64,
+        total: Nanos,
+        max: Nanos,
+        inversion: Nanos,
+    }
+    let mut sums: BTreeMap<LockId, Sum> = BTreeMap::new();
+    for (wait, d) in trace.waits.iter().zip(decompose_all(trace)) {
+        let sum = sums.entry(wait.lock).or_default();
+        let span = wait.until.since(wait.begin);
+        sum.waits += 1;
+        sum.total += span;
+        sum.max = sum.max.max(span);
+        sum.inversion += d.parts.inversion();
+    }
+    let kind = |lock: &LockId| trace.locks.get(lock).map_or("unknown", |l| l.kind.name());
+    Columns::default()
+        .text("lock", sums.keys().map(ToString::to_string))
+        .text("lock_kind", sums.keys().map(kind))
+        .u64("waits", sums.values().map(|s| s.waits))
+        .u64("wait_total_ns", sums.values().map(|s| s.total.0))
+        .u64("wait_max_ns", sums.values().map(|s| s.max.0))
+        .u64("inversion_ns", sums.values().map(|s| s.inversion.0))
+        .finish()
+}
+
+pub(super) fn inversions(trace: &Trace) -> RecordBatch {
+    let decomposed = decompose_all(trace);
+    let of = |(wait, d): (usize, &Decomposition)| {
+        let pieces: Vec<Piece> =
+            d.pieces.iter().filter(|p| p.part == Part::BehindLessUrgent).copied().collect();
+        pieces.into_iter().map(move |piece| (wait, piece))
+    };
+    let rows: Vec<(usize, Piece)> = decomposed.iter().enumerate().flat_map(of).collect();
+    let wait = |row: &(usize, Piece)| &trace.waits[row.0];
+    let name = |task: Option<model::TaskId>| task.map(|t| trace.name(t));
+    let tid = |task: Option<model::TaskId>| task.map(|t| trace.task(t).info.tid.0);
+    Columns::default()
+        .u64("begin_ns", rows.iter().map(|r| r.1.from.0))
+        .u64("end_ns", rows.iter().map(|r| r.1.to.0))
+        .u64("inversion_ns", rows.iter().map(|r| r.1.to.since(r.1.from).0))
+        .i32("waiter_tid", rows.iter().map(|r| trace.task(wait(r).waiter).info.tid.0))
+        .text("waiter_comm", rows.iter().map(|r| trace.name(wait(r).waiter)))
+        .text("lock", rows.iter().map(|r| wait(r).lock.to_string()))
+        .text("lock_kind", rows.iter().map(|r| wait(r).kind.name()))
+        .flag("curable", rows.iter().map(|r| wait(r).kind.is_proxied()))
+        .maybe_i32("owner_tid", rows.iter().map(|r| tid(r.1.owner)))
+        .maybe_text("owner_comm", rows.iter().map(|r| name(r.1.owner)))
+        .maybe_i32("instead_tid", rows.iter().map(|r| tid(r.1.instead)))
+        .maybe_text("instead_comm", rows.iter().map(|r| name(r.1.instead)))
+        .u32("chain_depth", rows.iter().map(|r| r.1.depth))
+        .u64("wait_begin_ns", rows.iter().map(|r| wait(r).begin.0))
+        .finish()
+}
+
+/// Inversions summed up by waiter, owner and who ran instead, the longest first.
+pub(super) fn inversion_summary(trace: &Trace) -> RecordBatch {
+    let keys = ["waiter_comm", "lock_kind", "owner_comm", "instead_comm"].map(col);
+    let inversion = || col("inversion_ns");
+    let frame = to_frame(&inversions(trace)).and_then(|frame| {
+        let summed = frame.lazy().group_by(keys.clone()).agg([
+            inversion().count().cast(DataType::UInt64).alias("stretches"),
+            inversion().sum(),
+            inversion().max().alias("longest_ns"),
+        ]);
+        let by = std::iter::once(inversion()).chain(keys).collect::<Vec<_>>();
+        let longest_first = [true, false, false, false, false];
+        let order = SortMultipleOptions::default().with_order_descending_multi(longest_first);
+        to_table(&summed.sort_by_exprs(by, order).collect()?)
+    });
+    frame.expect("columns of our own table have the names and types asked for")
+}

@@ -1,0 +1,56 @@
+//! A recording against its replays.
+
+use crate::recorded::fixture;
+use analysis::{compare, fidelity};
+use model::{Host, Trace, assemble};
+use replay::{Options, Policy, replay};
+
+fn replayed(name: &str, policy: Policy) -> Trace {
+    let recording = trace_formats::read(&fixtures::bytes(name)).expect("readable");
+    let host = Host::from_json(&fixtures::text(&format!("{name}.host.json"))).expect("a sidecar");
+    let (demand, _) = model::demand::extract(&recording, Some(&host));
+    let schedule = replay(&demand, policy, &Options::default());
+    assemble(&schedule.recording, Some(&host))
+}
+
+const CLASSIC: &str = "recorded/classic3-full.dat";
+
+#[test]
+fn a_trace_is_its_own_best_replay() {
+    let trace = fixture(CLASSIC);
+    let f = fidelity(&trace, &trace);
+    assert_eq!(f.median_response_error, Some(0.0));
+    assert_eq!(f.worst.map(|(_, error)| error), Some(0.0));
+    assert!(f.tasks.iter().any(|t| t.key.name == "high" && t.wait_error == Some(0.0)));
+}
+
+#[test]
+fn the_recorded_policy_is_nearer_to_the_recording_than_another_one() {
+    let recorded = fixture(CLASSIC);
+    let error = |policy| {
+        let f = fidelity(&recorded, &replayed(CLASSIC, policy));
+        assert!(f.tasks.windows(2).all(|w| w[0].response_error >= w[1].response_error));
+        assert!(f.owners.exact > 0.99, "{:?}", f.owners);
+        let high = f.tasks.iter().find(|t| t.key.name == "high").expect("high responds");
+        high.response_error
+    };
+    let (none, proxy) = (error(Policy::None), error(Policy::Pe73));
+    assert!(none < proxy, "{none} {proxy}");
+}
+
+#[test]
+fn proxy_execution_takes_the_inversion_away() {
+    let (none, proxy) = (replayed(CLASSIC, Policy::None), replayed(CLASSIC, Policy::Pe73));
+    let c = compare(&none, &proxy);
+    let inversion = |s: &analysis::Summary| s.waits.inversion.curable_ns;
+    assert!(inversion(&c.before) > 100_000_000, "{:?}", c.before.waits);
+    assert!(inversion(&c.after) < inversion(&c.before) / 10, "{:?}", c.after.waits);
+    let high = c.tasks.iter().find(|t| t.key.name == "high").expect("high is in both");
+    assert!(high.response_change().expect("it responds") < -0.5);
+    let donated = high.after.as_ref().map(|t| t.donated_ns);
+    assert!(donated > Some(0), "{donated:?}");
+    let low = c.tasks.iter().find(|t| t.key.name == "low").expect("low is in both");
+    assert_eq!(low.after.as_ref().map(|t| t.ran_for_others_ns), donated);
+    // A replay shows every owner.
+    assert!(proxy.waits.iter().all(|w| w.owner_basis() != model::Basis::Unknown));
+}

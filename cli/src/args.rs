@@ -1,0 +1,127 @@
+//! What was typed: clap types and nothing else.
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Re-schedules recorded Linux traces, with and without proxy execution.
+#[derive(Debug, Parser)]
+#[command(name = "resched", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Replay a recording that comes with resched, and show everything it says
+    Demo(Demo),
+    /// What is in a trace, what is missing, what can be asked of it
+    Info(Info),
+    /// Re-schedule a trace under a policy and compare it with what was recorded
+    Replay(Replay),
+    /// Lock waits, inversions, response times and migrations of a trace, as tables
+    Analyze(Analyze),
+    /// Two traces, or a trace and its replay, side by side
+    Compare(Compare),
+    /// The worst inversion episodes, as a story and a drawing
+    Explain(Explain),
+    /// The policies and what each switches on
+    Policies(Policies),
+}
+
+#[derive(Debug, Parser)]
+pub(crate) struct Demo {
+    /// Where the chart goes
+    #[arg(long, value_name = "FILE", default_value = "resched-demo.svg")]
+    pub(crate) svg: PathBuf,
+}
+
+#[derive(Debug, Parser)]
+pub(crate) struct Info {
+    /// Trace to read; `-` for standard input
+    pub(crate) file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Parser)]
+pub(crate) struct Replay {
+    /// Trace to read; `-` for standard input
+    pub(crate) file: PathBuf,
+    /// Policy to replay under: see `resched policies`
+    #[arg(long, default_value = "pe-7.3")]
+    pub(crate) policy: String,
+    /// What the replay is compared with: a policy, or `recorded`
+    #[arg(long, value_name = "POLICY", default_value = "none")]
+    pub(crate) against: String,
+    /// Write the replayed schedule as ftrace text
+    #[arg(short, long, value_name = "FILE.txt")]
+    pub(crate) output: Option<PathBuf>,
+    /// Write a chart of the lock waits, before and after
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Replay with all costs of the kernel's own work at zero
+    #[arg(long)]
+    pub(crate) no_costs: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Parser)]
+pub(crate) struct Analyze {
+    /// Trace to read; `-` for standard input
+    pub(crate) file: PathBuf,
+    /// Table to print or write; without it, a summary
+    #[arg(long, value_name = "NAME")]
+    pub(crate) table: Option<String>,
+    /// Write the table to a file: .csv or .parquet
+    #[arg(short, long, value_name = "FILE", requires = "table")]
+    pub(crate) output: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Parser)]
+pub(crate) struct Compare {
+    /// Trace before
+    pub(crate) before: PathBuf,
+    /// Trace after; without it, the replay of the first under --policy
+    pub(crate) after: Option<PathBuf>,
+    /// Policy of the replay
+    #[arg(long, default_value = "pe-7.3")]
+    pub(crate) policy: String,
+    /// Write a chart of the lock waits, before and after
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Parser)]
+pub(crate) struct Explain {
+    /// Trace to read; `-` for standard input
+    pub(crate) file: PathBuf,
+    /// How many episodes
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) worst: usize,
+    /// Only waits of this task, by name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) task: Option<String>,
+    /// Policy whose answer is drawn below what was recorded
+    #[arg(long, default_value = "pe-7.3")]
+    pub(crate) policy: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Parser)]
+pub(crate) struct Policies {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,48 @@
+//! One function per command.
+
+mod analyze;
+mod compare;
+mod demo;
+mod explain;
+mod info;
+mod policies;
+mod replay;
+
+use crate::args::Command;
+use crate::outcome::Outcome;
+use anyhow::{Context, Result};
+use std::io::Write;
+use std::path::Path;
+
+/// Runs what was asked for.
+pub(crate) fn run(command: Command) -> Result<Outcome> {
+    match command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Info(args) => info::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Analyze(args) => analyze::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Policies(args) => policies::run(&args),
+    }
+}
+
+/// Data for standard output.
+pub(crate) fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
+/// A value as indented JSON on standard output.
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    print(&text)
+}
+
+/// Writes a whole file, or none: a file that was begun and failed is named in the error.
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(path, bytes).with_context(|| format!("{}: cannot be written", path.display()))
+}

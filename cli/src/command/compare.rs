@@ -1,0 +1,70 @@
+//! `resched compare`: two traces, or a trace and its replay, side by side.
+
+use super::{print, print_json, replay};
+use crate::args::Compare;
+use crate::input::Input;
+use crate::outcome::{Outcome, say};
+use crate::render::{comparison, headline, summary};
+use crate::study::{CostChoice, Study, Weakness};
+use ::replay::Policy;
+use analysis::Comparison;
+use anyhow::Result;
+
+pub(super) fn run(args: &Compare) -> Result<Outcome> {
+    let policy: Policy = args.policy.parse()?;
+    let before = Input::open(&args.before)?;
+    let Some(after) = &args.after else { return with_replay(args, before, policy) };
+    let after = Input::open(after)?;
+    let (a, b) = (before.trace(), after.trace());
+    let comparison = analysis::compare(&a, &b);
+    show(args, &comparison, ["before", "after"], || {
+        format!(
+            "before  {}\nafter   {}\n",
+            headline::of_trace(&before.name, &a, &comparison.before),
+            headline::of_trace(&after.name, &b, &comparison.after)
+        )
+    })?;
+    Ok(Outcome::Done)
+}
+
+/// The recording itself beside its replay; `resched replay` compares two replays instead.
+fn with_replay(args: &Compare, input: Input, policy: Policy) -> Result<Outcome> {
+    let study = Study::of(input, CostChoice::Calibrated)?;
+    let weaknesses = study.weaknesses();
+    for weakness in &weaknesses {
+        say(&format!("resched: {}: {}", study.input.name, weakness.text()));
+    }
+    if weaknesses.contains(&Weakness::ProxyExecutionOn) && policy != Policy::Recorded {
+        return Ok(Outcome::Inconclusive);
+    }
+    let replayed = study.replay(policy)?;
+    let comparison = analysis::compare(&study.recorded, &replayed.trace);
+    show(args, &comparison, ["recorded", policy.name()], || {
+        let head = headline::of_trace(&study.input.name, &study.recorded, &comparison.before);
+        format!("{head}\n")
+    })?;
+    Ok(if weaknesses.is_empty() { Outcome::Done } else { Outcome::Inconclusive })
+}
+
+fn show(
+    args: &Compare,
+    c: &Comparison,
+    labels: [&str; 2],
+    head: impl Fn() -> String,
+) -> Result<()> {
+    if let Some(path) = &args.svg {
+        replay::write_chart(path, c, labels)?;
+    }
+    if args.json {
+        return print_json(c);
+    }
+    print(&format!(
+        "{}\n{}\nlock waits, {}\n{}lock waits, {}\n{}",
+        head(),
+        comparison::table(c, labels, None),
+        labels[0],
+        summary::parts(&c.before.waits.parts),
+        labels[1],
+        summary::parts(&c.after.waits.parts)
+    ))
+}

@@ -1,0 +1,20 @@
+//! `resched demo`: the main job on a recording that comes along.
+
+use super::{print, replay};
+use crate::args::Demo;
+use crate::input::Input;
+use crate::outcome::Outcome;
+use crate::study::{CostChoice, Study, Verdict};
+use ::replay::Policy;
+use anyhow::Result;
+
+pub(super) fn run(args: &Demo) -> Result<Outcome> {
+    let input = Input::embedded(fixtures::DEMO_NAME, fixtures::DEMO, fixtures::DEMO_HOST)?;
+    let study = Study::of(input, CostChoice::Calibrated)?;
+    let verdict = Verdict::of(study, Policy::None, Policy::Pe73)?;
+    let labels = [verdict.base.policy.name(), verdict.other.policy.name()];
+    replay::write_chart(&args.svg, &verdict.comparison, labels)?;
+    let chart = format!("  chart     {}\n", args.svg.display());
+    print(&(replay::as_text(&verdict) + &chart))?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,154 @@
+//! `resched explain`: the worst inversion episodes, as a story and a drawing.
+
+use super::{print, print_json};
+use crate::args::Explain;
+use crate::input::Input;
+use crate::outcome::{Outcome, say};
+use crate::render::{lanes, ms, name, seconds, summary};
+use crate::study::{CostChoice, Study, Verdict, Weakness};
+use analysis::Episode;
+use analysis::episode::lanes as lanes_of;
+use anyhow::Result;
+use model::{Basis, Timestamp, Trace};
+use replay::Policy;
+use std::fmt::Write;
+
+pub(super) fn run(args: &Explain) -> Result<Outcome> {
+    let policy: Policy = args.policy.parse()?;
+    let study = Study::of(Input::open(&args.file)?, CostChoice::Calibrated)?;
+    let weaknesses = study.weaknesses();
+    for weakness in &weaknesses {
+        say(&format!("resched: {}: {}", study.input.name, weakness.text()));
+    }
+    let mut episodes = analysis::worst_episodes(&study.recorded, study.recorded.waits.len());
+    if let Some(task) = &args.task {
+        episodes.retain(|e| study.recorded.name(e.waiter) == task);
+    }
+    episodes.truncate(args.worst);
+    if args.json {
+        let list: Vec<_> = episodes.iter().map(|e| as_json(&study.recorded, e)).collect();
+        print_json(&list)?;
+        return Ok(Outcome::Done);
+    }
+    if episodes.is_empty() {
+        print("no lock waits to explain\n")?;
+        return Ok(if weaknesses.is_empty() { Outcome::Done } else { Outcome::Inconclusive });
+    }
+    let replayed = if weaknesses.contains(&Weakness::ProxyExecutionOn) {
+        None
+    } else {
+        Some(study.replay(policy)?)
+    };
+    let mut text = String::new();
+    for (n, episode) in episodes.iter().enumerate() {
+        let _ = writeln!(text, "{}. {}", n + 1, story(&study.recorded, episode));
+        text.push_str(&summary::parts(&episode.parts));
+        text.push_str(&lanes::draw("recorded", &study.recorded, &episode.lanes, episode.window));
+        if let Some(replayed) = &replayed {
+            text.push_str(&counterpart(&study.recorded, episode, policy.name(), &replayed.trace));
+        }
+        text.push('\n');
+    }
+    text.push_str(lanes::LEGEND);
+    print(&text)?;
+    Ok(if weaknesses.is_empty() { Outcome::Done } else { Outcome::Inconclusive })
+}
+
+/// The worst episode of the baseline replay and the same response under the other policy.
+pub(super) fn worst_of_replay(v: &Verdict) -> String {
+    let trace = &v.base.trace;
+    let Some(episode) = analysis::worst_episodes(trace, 1).into_iter().next() else {
+        return "no lock waits\n".to_owned();
+    };
+    let mut text = format!("worst episode  {}\n", story(trace, &episode));
+    text.push_str(&lanes::draw(v.base.policy.name(), trace, &episode.lanes, episode.window));
+    text.push_str(&counterpart(trace, &episode, v.other.policy.name(), &v.other.trace));
+    text.push_str(lanes::LEGEND);
+    text
+}
+
+/// `7.545 s  high waits 9.2 ms for mutex 0x..1020, held by low (exact), while med0, med1 run`
+fn story(trace: &Trace, e: &Episode) -> String {
+    let who = |task| name(trace.name(task));
+    let mut text = format!(
+        "{}  {} waits {} for {} {}",
+        seconds(e.begin),
+        who(e.waiter),
+        ms(e.until.since(e.begin).0),
+        e.kind.name(),
+        short(e.lock)
+    );
+    let owners: Vec<String> = e
+        .owners
+        .iter()
+        .map(|(task, basis)| format!("{} ({})", who(*task), basis_name(*basis)))
+        .collect();
+    if owners.is_empty() {
+        text.push_str(", its owner not known");
+    } else {
+        let _ = write!(text, ", held by {}", owners.join(", then "));
+    }
+    let instead: Vec<String> = e.instead.iter().take(3).map(|(task, _)| who(*task)).collect();
+    if !instead.is_empty() {
+        let verb = if instead.len() == 1 { "runs" } else { "run" };
+        let _ = write!(text, ",\n  while {} {verb} instead of the owner", instead.join(", "));
+    }
+    if e.is_lossy {
+        text.push_str(" [events were lost near]");
+    }
+    text
+}
+
+fn basis_name(basis: Basis) -> &'static str {
+    match basis {
+        Basis::Exact => "exact",
+        Basis::Inferred => "inferred",
+        Basis::Unknown => "unknown",
+    }
+}
+
+/// The end of an address tells locks apart; all of it fills the line.
+fn short(lock: model::LockId) -> String {
+    format!("…{:06x}", lock.0 & 0xff_ffff)
+}
+
+/// The same response in another trace, drawn at the same scale.
+fn counterpart(a: &Trace, e: &Episode, title: &str, b: &Trace) -> String {
+    let pair = analysis::same_response(a, e.waiter, e.begin, b);
+    let Some((mine, theirs)) = pair else {
+        return format!("  {title:<9} this response is not reached\n");
+    };
+    let length = e.window.1.since(e.window.0);
+    let lead = mine.begin.0.saturating_sub(e.window.0.0);
+    let late = e.window.0.0.saturating_sub(mine.begin.0);
+    let from = Timestamp(theirs.begin.0.saturating_sub(lead) + late);
+    let window = (from, from + length);
+    let tasks: Vec<_> = e
+        .lanes
+        .iter()
+        .filter_map(|lane| analysis::identity::counterpart(a, lane.task, b))
+        .collect();
+    let mut text = lanes::draw(title, b, &lanes_of(b, &tasks, window), window);
+    let (was, is) = (mine.end.since(mine.begin).0, theirs.end.since(theirs.begin).0);
+    let _ = writeln!(text, "  the whole response: {} -> {} under {title}", ms(was), ms(is));
+    text
+}
+
+fn as_json(trace: &Trace, e: &Episode) -> serde_json::Value {
+    serde_json::json!({
+        "begin_ns": e.begin.0,
+        "end_ns": e.until.0,
+        "waiter": trace.name(e.waiter),
+        "waiter_tid": trace.task(e.waiter).info.tid.0,
+        "lock": e.lock.to_string(),
+        "lock_kind": e.kind.name(),
+        "owners": e.owners.iter().map(|(task, basis)| serde_json::json!({
+            "task": trace.name(*task), "tid": trace.task(*task).info.tid.0, "basis": basis_name(*basis),
+        })).collect::<Vec<_>>(),
+        "instead": e.instead.iter().map(|(task, span)| serde_json::json!({
+            "task": trace.name(*task), "ns": span.0,
+        })).collect::<Vec<_>>(),
+        "parts": e.parts,
+        "lossy": e.is_lossy,
+    })
+}

@@ -1,0 +1,118 @@
+//! `resched info`: what is in a trace, what is missing, what can be asked of it.
+
+use super::{print, print_json};
+use crate::args::Info;
+use crate::input::Input;
+use crate::outcome::Outcome;
+use crate::render::{headline, name};
+use analysis::Question;
+use anyhow::Result;
+use model::Trace;
+use serde_json::{Value, json};
+use std::fmt::Write;
+
+pub(super) fn run(args: &Info) -> Result<Outcome> {
+    let input = Input::open(&args.file)?;
+    let trace = input.trace();
+    if args.json {
+        print_json(&as_json(&input, &trace))?;
+    } else {
+        print(&as_text(&input, &trace))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn as_json(input: &Input, trace: &Trace) -> Value {
+    let r = &input.recording;
+    let format = r.format.as_ref();
+    let questions: serde_json::Map<String, Value> = Question::ALL
+        .iter()
+        .map(|q| {
+            let answer = match q.ask(trace) {
+                Ok(()) => json!({ "can": true }),
+                Err(missing) => {
+                    json!({ "can": false, "missing": missing.events(), "advice": missing.advice() })
+                }
+            };
+            (q.text().to_owned(), answer)
+        })
+        .collect();
+    let lost: Vec<Value> = r
+        .lost
+        .iter()
+        .map(|l| json!({ "cpu": l.cpu.map(|c| c.0), "events": l.events, "after_ns": l.after.0, "before_ns": l.before.0 }))
+        .collect();
+    let notes: Vec<Value> = trace
+        .notes
+        .iter()
+        .map(|n| json!({ "kind": n.kind.name(), "severity": n.severity(), "count": n.count, "first_ns": n.at.0 }))
+        .collect();
+    let oddities: Vec<Value> =
+        r.oddities.iter().map(|o| json!({ "place": o.place, "text": o.text })).collect();
+    json!({
+        "file": input.name,
+        "format": format.map(|f| f.name.clone()),
+        "kernel": kernel(input),
+        "clock": format.and_then(|f| f.clock.clone()),
+        "events": r.total(),
+        "used": r.events.len(),
+        "counts": r.counts,
+        "cpus": r.cpus.iter().map(|c| c.0).collect::<Vec<_>>(),
+        "begin_ns": r.span.map(|s| s.0.0),
+        "end_ns": r.span.map(|s| s.1.0),
+        "tasks": trace.tasks.len(),
+        "sidecar": input.host.is_some(),
+        "lost": lost,
+        "oddities": oddities,
+        "notes": notes,
+        "questions": questions,
+    })
+}
+
+fn kernel(input: &Input) -> Option<String> {
+    let host = input.host.as_ref().and_then(|h| h.kernel.clone());
+    host.or_else(|| input.recording.format.as_ref().and_then(|f| f.kernel.clone()))
+}
+
+fn as_text(input: &Input, trace: &Trace) -> String {
+    let r = &input.recording;
+    let summary = analysis::summary(trace);
+    let mut text = headline::of_trace(&input.name, trace, &summary);
+    text.push('\n');
+    // Writing to a string cannot fail.
+    let (format, clock) = match &r.format {
+        Some(f) => (f.name.clone(), f.clock.clone().unwrap_or_else(|| "not named".to_owned())),
+        None => (String::new(), String::new()),
+    };
+    let sidecar = if input.host.is_some() { "read" } else { "none beside it" };
+    let _ = writeln!(text, "{format}, clock {clock}, sidecar {sidecar}\n");
+    let _ = writeln!(text, "{:>12}  events, of these {} are used:", r.total(), r.events.len());
+    for (event, count) in &r.counts {
+        let _ = writeln!(text, "{count:>12}  {}", name(event));
+    }
+    text.push('\n');
+    for question in Question::ALL {
+        match question.ask(trace) {
+            Ok(()) => {
+                let _ = writeln!(text, "can be asked:  {}", question.text());
+            }
+            Err(missing) => {
+                let _ = writeln!(text, "cannot:        {missing}");
+            }
+        }
+    }
+    for oddity in &r.oddities {
+        let _ = writeln!(text, "odd:           {}: {}", oddity.place, name(&oddity.text));
+    }
+    for note in &trace.notes {
+        let _ = writeln!(
+            text,
+            "{:<14} {} ({}, first at {})",
+            format!("{}:", note.severity().name()),
+            note.kind.text(),
+            note.count,
+            note.at
+        );
+    }
+    text
+}

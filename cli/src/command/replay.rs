@@ -1,0 +1,153 @@
+//! `resched replay`: the demand of a recording under another policy.
+
+use super::{print, print_json, write_file};
+use crate::args::Replay;
+use crate::chart;
+use crate::command::explain;
+use crate::input::Input;
+use crate::outcome::{Outcome, say};
+use crate::render::{comparison, headline};
+use crate::study::{CostChoice, Replayed, Study, Verdict, Weakness};
+use analysis::{Comparison, Part};
+use anyhow::{Context, Result};
+use replay::Policy;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+pub(super) fn run(args: &Replay) -> Result<Outcome> {
+    let policy: Policy = args.policy.parse()?;
+    let against: Policy = args.against.parse()?;
+    let costs = if args.no_costs { CostChoice::Zero } else { CostChoice::Calibrated };
+    let study = Study::of(Input::open(&args.file)?, costs)?;
+    let weaknesses = study.weaknesses();
+    for weakness in &weaknesses {
+        say(&format!("resched: {}: {}", study.input.name, weakness.text()));
+    }
+    if weaknesses.contains(&Weakness::ProxyExecutionOn) && policy != Policy::Recorded {
+        return Ok(Outcome::Inconclusive);
+    }
+    let verdict = Verdict::of(study, against, policy)?;
+    if let Some(path) = &args.output {
+        write_schedule(path, &verdict.other)?;
+    }
+    if let Some(path) = &args.svg {
+        write_chart(path, &verdict.comparison, [against.name(), policy.name()])?;
+    }
+    if args.json {
+        print_json(&as_json(&verdict))?;
+    } else {
+        print(&as_text(&verdict))?;
+    }
+    Ok(if weaknesses.is_empty() { Outcome::Done } else { Outcome::Inconclusive })
+}
+
+/// Writes a replayed schedule as ftrace text.
+fn write_schedule(path: &Path, replayed: &Replayed) -> Result<()> {
+    let is_text = path.extension().is_some_and(|e| e == "txt");
+    anyhow::ensure!(
+        is_text,
+        "{}: a schedule is written as ftrace text: give it the ending .txt",
+        path.display()
+    );
+    let failed = || format!("{}: cannot be written", path.display());
+    let file = std::fs::File::create(path).with_context(failed)?;
+    let mut out = Text { out: BufWriter::with_capacity(1 << 20, file), error: None };
+    let written = trace_formats::write_ftrace_text(&replayed.recording, &mut out);
+    let flushed = out.out.flush();
+    match (written, out.error) {
+        (_, Some(error)) => Err(error).with_context(failed),
+        (Err(error), None) => Err(error).with_context(failed),
+        (Ok(()), None) => flushed.with_context(failed),
+    }
+}
+
+/// Formatted text on its way to a file; keeps the error that formatting cannot carry.
+struct Text<W> {
+    out: W,
+    error: Option<std::io::Error>,
+}
+
+impl<W: Write> std::fmt::Write for Text<W> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.out.write_all(text.as_bytes()).map_err(|error| {
+            self.error = Some(error);
+            std::fmt::Error
+        })
+    }
+}
+
+/// Draws the lock waits of both sides.
+pub(super) fn write_chart(path: &Path, c: &Comparison, labels: [&str; 2]) -> Result<()> {
+    let is_svg = path.extension().is_some_and(|e| e == "svg");
+    anyhow::ensure!(is_svg, "{}: charts are SVG: give it the ending .svg", path.display());
+    let mut pairs: Vec<_> = c.tasks.iter().filter(|p| waited(p) > 0).collect();
+    pairs.sort_by_key(|p| std::cmp::Reverse(waited(p)));
+    let mut bars = Vec::new();
+    for pair in pairs.into_iter().take(12) {
+        for (side, label) in [&pair.before, &pair.after].into_iter().zip(labels) {
+            let parts = side.as_ref().map(|t| t.waits.parts).unwrap_or_default();
+            bars.push(chart::Bar {
+                task: pair.key.to_string(),
+                policy: label.to_owned(),
+                parts: Part::ALL.iter().map(|p| (p.text(), parts.get(*p).0)).collect(),
+            });
+        }
+    }
+    let title = format!("What lock waits were spent on, {} beside {}", labels[0], labels[1]);
+    write_file(path, chart::waits(&title, &bars)?.as_bytes())
+}
+
+fn waited(pair: &analysis::compare::TaskPair) -> u64 {
+    let of = |t: &Option<analysis::TaskSummary>| t.as_ref().map_or(0, |t| t.waits.length.total_ns);
+    of(&pair.before).max(of(&pair.after))
+}
+
+pub(super) fn as_json(v: &Verdict) -> serde_json::Value {
+    let c = v.other.counts;
+    serde_json::json!({
+        "file": v.study.input.name,
+        "against": v.base.policy.name(),
+        "policy": v.other.policy.name(),
+        "comparison": v.comparison,
+        "proxy": {
+            "donor_migrations": c.donor_migrations,
+            "return_migrations": c.return_migrations,
+            "idle_detours": c.idle_detours,
+            "handoffs": c.handoffs,
+            "chain_hops": c.chain_hops,
+        },
+        "trust": v.fidelity,
+        "assumed": v.study.demand.machine.assumed,
+        "weaknesses": v.study.weaknesses().iter().map(|w| w.text()).collect::<Vec<_>>(),
+        "notes": v.other.notes.iter().map(|n| format!("{} {}", n.at, n.text)).collect::<Vec<_>>(),
+    })
+}
+
+pub(super) fn as_text(v: &Verdict) -> String {
+    let recorded = analysis::summary(&v.study.recorded);
+    let (a, b) = (v.base.policy.name(), v.other.policy.name());
+    let mut text = headline::of_trace(&v.study.input.name, &v.study.recorded, &recorded);
+    text.push_str(&format!(
+        "\nrecorded {}; replayed under {a} and {b}\n\n",
+        recorded_how(&v.study)
+    ));
+    text.push_str(&comparison::table(&v.comparison, [a, b], Some(&v.other.counts)));
+    text.push('\n');
+    text.push_str(&explain::worst_of_replay(v));
+    text.push_str(&format!("  trust     {}\n", headline::trust(&v.fidelity)));
+    for line in headline::assumptions(v) {
+        text.push_str(&format!("            {line}\n"));
+    }
+    for note in v.other.notes.iter().take(3) {
+        text.push_str(&format!("  note      {} {}\n", note.at, note.text));
+    }
+    text
+}
+
+fn recorded_how(study: &Study) -> &'static str {
+    match study.input.host.as_ref().and_then(|h| h.proxy_execution) {
+        Some(true) => "with proxy execution",
+        Some(false) => "without proxy execution",
+        None => "(proxy execution not stated, taken as off)",
+    }
+}

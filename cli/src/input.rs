@@ -1,0 +1,86 @@
+//! Files in: traces, their sidecars, and errors that name both.
+
+use anyhow::{Context, Result};
+use model::demand::{Demand, DemandNote};
+use model::{Host, Recording};
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// A trace and what lies beside it.
+#[derive(Debug)]
+pub(crate) struct Input {
+    /// As the user named it.
+    pub(crate) name: String,
+    pub(crate) recording: Recording,
+    pub(crate) host: Option<Host>,
+}
+
+impl Input {
+    /// Reads a trace (`-`: standard input) and, beside a file, its `.host.json`.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        let bytes = bytes_of(path)?;
+        let recording = trace_formats::read(&bytes).with_context(|| name.clone())?;
+        Ok(Self { host: host_beside(path)?, name, recording })
+    }
+
+    pub(crate) fn embedded(name: &str, bytes: &[u8], host: &str) -> Result<Self> {
+        let recording = trace_formats::read(bytes).with_context(|| name.to_owned())?;
+        let host = Some(Host::from_json(host).with_context(|| name.to_owned())?);
+        Ok(Self { name: name.to_owned(), recording, host })
+    }
+
+    pub(crate) fn demand(&self) -> (Demand, BTreeMap<DemandNote, u64>) {
+        model::demand::extract(&self.recording, self.host.as_ref())
+    }
+
+    pub(crate) fn trace(&self) -> model::Trace {
+        model::assemble(&self.recording, self.host.as_ref())
+    }
+}
+
+fn bytes_of(path: &Path) -> Result<Vec<u8>> {
+    if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut bytes).context("standard input")?;
+        return Ok(bytes);
+    }
+    if path.is_dir() {
+        let metadata = path.join("metadata");
+        if metadata.exists() {
+            anyhow::bail!(
+                "{}: a CTF trace; CTF is not read yet: record the same events with \
+                 `trace-cmd record` or `perf record`",
+                path.display()
+            );
+        }
+        anyhow::bail!("{}: a folder; name a trace file in it", path.display());
+    }
+    std::fs::read(path).with_context(|| path.display().to_string())
+}
+
+/// `TRACE.host.json`; a packed `TRACE.zst` may have it under either name.
+fn host_beside(path: &Path) -> Result<Option<Host>> {
+    if path == Path::new("-") {
+        return Ok(None);
+    }
+    let beside = |path: &Path| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".host.json");
+        PathBuf::from(name)
+    };
+    for candidate in [beside(path), beside(&path.with_extension(""))] {
+        match std::fs::read_to_string(&candidate) {
+            Ok(text) => {
+                let host = Host::from_json(&text).with_context(|| {
+                    format!("{}: not a sidecar; mend it or move it away", candidate.display())
+                })?;
+                return Ok(Some(host));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).context(candidate.display().to_string()),
+        }
+    }
+    Ok(None)
+}

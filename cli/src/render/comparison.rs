@@ -1,0 +1,145 @@
+//! Two traces side by side, as a table for mail.
+
+use crate::render::headline::plural;
+use crate::render::{change, ms, ms_mean, name};
+use analysis::compare::TaskPair;
+use analysis::{Comparison, Part, TaskSummary};
+use replay::ProxyCounts;
+use std::fmt::Write;
+
+/// Most tasks that a table shows.
+const MOST_TASKS: usize = 8;
+
+/// A line of the table.
+struct Row {
+    task: String,
+    what: &'static str,
+    before: String,
+    after: String,
+    change: String,
+    remark: String,
+}
+
+/// Renders the table; `labels` head its columns.
+pub(crate) fn table(c: &Comparison, labels: [&str; 2], counts: Option<&ProxyCounts>) -> String {
+    let mut rows = vec![inversion_row(c)];
+    for pair in interesting(c) {
+        rows.extend(task_rows(pair));
+    }
+    rows.push(migration_row(c, counts));
+    let count = |n: u64| n.to_string();
+    rows.push(Row {
+        task: "switches".to_owned(),
+        what: "",
+        before: count(c.before.switches),
+        after: count(c.after.switches),
+        change: change(c.before.switches as f64, c.after.switches as f64),
+        remark: String::new(),
+    });
+    render(&rows, labels)
+}
+
+fn render(rows: &[Row], labels: [&str; 2]) -> String {
+    let width = |of: fn(&Row) -> &str, floor: usize| {
+        rows.iter().map(|r| of(r).chars().count()).max().unwrap_or(0).max(floor)
+    };
+    let task = width(|r| &r.task, 4);
+    let what = width(|r| r.what, 4);
+    let before = width(|r| &r.before, labels[0].len());
+    let after = width(|r| &r.after, labels[1].len());
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        text,
+        "{:task$}  {:what$}  {:>before$}  {:>after$}  {:>8}",
+        "", "", labels[0], labels[1], "change"
+    );
+    for r in rows {
+        let line = format!(
+            "{:task$}  {:what$}  {:>before$}  {:>after$}  {:>8}  {}",
+            r.task, r.what, r.before, r.after, r.change, r.remark
+        );
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
+fn inversion_row(c: &Comparison) -> Row {
+    let (a, b) = (c.before.waits.inversion, c.after.waits.inversion);
+    Row {
+        task: "inversion".to_owned(),
+        what: "all tasks",
+        before: ms(a.total_ns()),
+        after: ms(b.total_ns()),
+        change: change(a.total_ns() as f64, b.total_ns() as f64),
+        remark: format!("proxy execution can act on {} of it", ms(a.curable_ns)),
+    }
+}
+
+/// Tasks with responses in both, those whose total response time moved most first.
+fn interesting(c: &Comparison) -> Vec<&TaskPair> {
+    let weight = |p: &&TaskPair| {
+        let of = |t: &Option<TaskSummary>| t.as_ref().map(|t| t.responses);
+        match (of(&p.before), of(&p.after)) {
+            (Some(a), Some(b)) if a.count > 4 && b.count > 4 => {
+                Some((b.mean_ns - a.mean_ns).abs() * a.count as f64)
+            }
+            _ => None,
+        }
+    };
+    let mut pairs: Vec<_> = c.tasks.iter().filter_map(|p| Some((weight(&p)?, p))).collect();
+    pairs.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    let mut shown: Vec<&TaskPair> = pairs.into_iter().take(MOST_TASKS).map(|(_, p)| p).collect();
+    shown.sort_by(|a, b| {
+        a.response_change().unwrap_or(0.0).total_cmp(&b.response_change().unwrap_or(0.0))
+    });
+    shown
+}
+
+fn task_rows(pair: &TaskPair) -> Vec<Row> {
+    let (Some(a), Some(b)) = (&pair.before, &pair.after) else { return Vec::new() };
+    let mut rows = vec![Row {
+        task: name(&pair.key.to_string()),
+        what: "response mean",
+        before: ms_mean(a.responses.mean_ns),
+        after: ms_mean(b.responses.mean_ns),
+        change: change(a.responses.mean_ns, b.responses.mean_ns),
+        remark: responses(a.responses.count, b.responses.count),
+    }];
+    let (x, y) = (a.waits, b.waits);
+    if x.length.count + y.length.count > 0 {
+        let behind = |t: &analysis::summary::Waits| ms(t.parts.get(Part::BehindLessUrgent).0);
+        rows.push(Row {
+            task: String::new(),
+            what: "lock wait",
+            before: ms(x.length.total_ns),
+            after: ms(y.length.total_ns),
+            change: change(x.length.total_ns as f64, y.length.total_ns as f64),
+            remark: format!("owner behind less urgent work {} -> {}", behind(&x), behind(&y)),
+        });
+    }
+    rows
+}
+
+fn responses(a: u64, b: u64) -> String {
+    if a == b { plural(a, "response") } else { format!("{a} -> {b} responses") }
+}
+
+fn migration_row(c: &Comparison, counts: Option<&ProxyCounts>) -> Row {
+    let (a, b) = (c.before.migrations, c.after.migrations);
+    let mut remark = format!("return {}", b.returned);
+    if let Some(counts) = counts {
+        remark = format!(
+            "{remark}, hand-offs {}, detours through idle {}",
+            counts.handoffs, counts.idle_detours
+        );
+    }
+    Row {
+        task: "migrations".to_owned(),
+        what: "of donors",
+        before: a.donor.to_string(),
+        after: b.donor.to_string(),
+        change: change(a.donor as f64, b.donor as f64),
+        remark,
+    }
+}

@@ -1,0 +1,159 @@
+//! One recording under study: what was recorded, its replays, and how they compare.
+
+use crate::input::Input;
+use analysis::{Comparison, Fidelity};
+use anyhow::{Result, bail};
+use model::demand::{Demand, DemandNote};
+use model::{NoteKind, Recording, Trace};
+use replay::{Costs, Options, Policy, ProxyCounts, ReplayNote};
+use std::collections::BTreeMap;
+
+/// A recording and the demand in it.
+pub(crate) struct Study {
+    pub(crate) input: Input,
+    pub(crate) recorded: Trace,
+    pub(crate) demand: Demand,
+    pub(crate) guesses: BTreeMap<DemandNote, u64>,
+    pub(crate) costs: Costs,
+}
+
+/// One replay.
+pub(crate) struct Replayed {
+    pub(crate) policy: Policy,
+    pub(crate) recording: Recording,
+    pub(crate) trace: Trace,
+    pub(crate) counts: ProxyCounts,
+    pub(crate) notes: Vec<ReplayNote>,
+}
+
+/// Why a recording cannot carry a prediction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weakness {
+    /// It already contains the boosts.
+    ProxyExecutionOn,
+    /// No lock waits: nothing for proxy execution to act on.
+    NoLockEvents,
+    /// Events were lost.
+    Lossy,
+}
+
+impl Weakness {
+    /// What is missing, what can still be asked, and what to record next time.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::ProxyExecutionOn => {
+                "recorded with proxy execution on: its schedule already contains the boosts, so it \
+                 is no baseline for a replay. It can still be analysed: `resched analyze`, \
+                 `compare` and `info` take it. To predict, record with `sched_proxy_exec=0` on \
+                 the kernel's command line"
+            }
+            Self::NoLockEvents => {
+                "has no lock events: it is replayed, but no policy can be told from another by its \
+                 locks. Responses and delays can still be asked. To see locks, record \
+                 lock:contention_begin and lock:contention_end too"
+            }
+            Self::Lossy => {
+                "events were lost while recording: numbers that touch a loss are marked, and the \
+                 replay is inconclusive. Record again with larger buffers"
+            }
+        }
+    }
+}
+
+impl Study {
+    /// Takes a recording that has a schedule at all.
+    pub(crate) fn of(input: Input, costs: CostChoice) -> Result<Self> {
+        let recorded = input.trace();
+        if !recorded.has("sched_switch") {
+            bail!(
+                "{}: has no sched:sched_switch, so nobody knows who ran when: there is nothing to \
+                 replay. `resched info` still says what is in it. Record sched:sched_switch, \
+                 sched:sched_waking and sched:sched_wakeup",
+                input.name
+            );
+        }
+        let (demand, guesses) = input.demand();
+        let l = demand.latencies;
+        let costs = match costs {
+            CostChoice::Zero => Costs::default(),
+            CostChoice::Calibrated => Costs {
+                wake_busy: l.wake_busy.0,
+                wake_idle: l.wake_idle.0,
+                slice_end: l.slice_end.0,
+            },
+        };
+        Ok(Self { input, recorded, demand, guesses, costs })
+    }
+
+    /// Why it cannot carry a prediction, if so; the gravest first.
+    pub(crate) fn weaknesses(&self) -> Vec<Weakness> {
+        let mut list = Vec::new();
+        if self.recorded.notes.iter().any(|n| n.kind == NoteKind::DonorsInvisible) {
+            list.push(Weakness::ProxyExecutionOn);
+        }
+        if !self.recorded.has("contention_begin") && !self.recorded.has("mutex_unlock") {
+            list.push(Weakness::NoLockEvents);
+        }
+        if !self.recorded.lost.is_empty() {
+            list.push(Weakness::Lossy);
+        }
+        list
+    }
+
+    /// Replays the demand.
+    pub(crate) fn replay(&self, policy: Policy) -> Result<Replayed> {
+        let schedule = if policy == Policy::Recorded {
+            let (schedule, divergence) = replay::recorded(&self.demand, &self.input.recording);
+            if let Some(divergence) = divergence {
+                bail!(
+                    "{}: the demand does not give the recording back: {divergence}",
+                    self.input.name
+                );
+            }
+            schedule
+        } else {
+            replay::replay(&self.demand, policy, &Options { costs: self.costs })
+        };
+        let trace = model::assemble(&schedule.recording, self.input.host.as_ref());
+        let (counts, notes) = (schedule.counts, schedule.notes);
+        Ok(Replayed { policy, recording: schedule.recording, trace, counts, notes })
+    }
+
+    /// The recording against its own replay under `none`.
+    pub(crate) fn fidelity(&self, base: &Replayed) -> Fidelity {
+        analysis::fidelity(&self.recorded, &base.trace)
+    }
+}
+
+/// Whose costs a replay charges for the kernel's own work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CostChoice {
+    /// Measured in the recording.
+    Calibrated,
+    /// None.
+    Zero,
+}
+
+/// A recording, its baseline replay and the replay under another policy.
+pub(crate) struct Verdict {
+    pub(crate) study: Study,
+    pub(crate) base: Replayed,
+    pub(crate) other: Replayed,
+    pub(crate) comparison: Comparison,
+    pub(crate) fidelity: Fidelity,
+}
+
+impl Verdict {
+    /// Replays under both policies and compares.
+    pub(crate) fn of(study: Study, against: Policy, policy: Policy) -> Result<Self> {
+        let base = study.replay(against)?;
+        let other = study.replay(policy)?;
+        let comparison = analysis::compare(&base.trace, &other.trace);
+        let fidelity = if against == Policy::None {
+            study.fidelity(&base)
+        } else {
+            study.fidelity(&study.replay(Policy::None)?)
+        };
+        Ok(Self { study, base, other, comparison, fidelity })
+    }
+}

@@ -1,0 +1,156 @@
+//! What the commands answer on good input.
+
+use crate::{fixture, resched, scratch};
+use serde_json::Value;
+
+fn json(args: &[&str]) -> Value {
+    let run = resched(&scratch(&args.join("_").replace('/', "_")), args);
+    assert_eq!(run.code, 0, "{args:?}: {}", run.err);
+    serde_json::from_str(&run.out).expect("valid JSON")
+}
+
+#[test]
+fn the_demo_shows_the_inversion_gone_and_draws_it() {
+    let folder = scratch("demo");
+    let run = resched(&folder, &["demo"]);
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    let row = |name: &str| {
+        let found = run.out.lines().find(|l| l.starts_with(name));
+        found.unwrap_or_else(|| panic!("no row {name} in\n{}", run.out)).to_owned()
+    };
+    assert!(row("inversion").contains("0.000 ms"), "{}", run.out);
+    assert!(row("high").contains("response mean"), "{}", run.out);
+    assert!(run.out.contains("held by low (exact)"), "{}", run.out);
+    assert!(run.out.contains("trust     replay under none"), "{}", run.out);
+    let svg = std::fs::read_to_string(folder.join("resched-demo.svg")).expect("the chart");
+    assert!(svg.starts_with("<svg") && svg.contains("inversion"), "{svg}");
+}
+
+#[test]
+fn the_demo_says_the_same_twice() {
+    let folder = scratch("demo-twice");
+    let (a, b) = (resched(&folder, &["demo"]), resched(&folder, &["demo"]));
+    assert_eq!(a.out, b.out);
+}
+
+#[test]
+fn info_counts_every_event() {
+    let file = fixture("recorded/classic3-full.dat");
+    let info = json(&["info", &file, "--json"]);
+    let counts = info["counts"].as_object().expect("counts");
+    let sum: u64 = counts.values().filter_map(Value::as_u64).sum();
+    assert_eq!(info["events"].as_u64(), Some(sum));
+    assert_eq!(info["counts"]["sched_switch"], 4755);
+    assert_eq!(info["clock"], "mono");
+}
+
+/// Rows of a CSV text, split at commas; the fixtures have none inside fields.
+fn csv(text: &str) -> (Vec<String>, Vec<Vec<String>>) {
+    let split = |line: &str| line.split(',').map(str::to_owned).collect::<Vec<_>>();
+    let mut lines = text.lines().map(split);
+    (lines.next().expect("a head"), lines.collect())
+}
+
+#[test]
+fn the_parts_of_every_wait_sum_to_the_wait() {
+    let folder = scratch("lock-waits");
+    let file = fixture("recorded/classic3-full.dat");
+    let args = ["analyze", &file, "--table", "lock_waits", "-o", "waits.csv"];
+    let run = resched(&folder, &args);
+    assert_eq!((run.code, run.out.as_str(), run.err.as_str()), (0, "", ""));
+    let text = std::fs::read_to_string(folder.join("waits.csv")).expect("the table");
+    let (head, rows) = csv(&text);
+    let column = |name: &str| {
+        head.iter()
+            .position(|c| c == name)
+            .unwrap_or_else(|| panic!("no column {name} in {head:?}"))
+    };
+    let (begin, end) = (column("begin_ns"), column("end_ns"));
+    for name in ["waiter_tid", "lock", "lock_kind", "owner_tid", "owner_basis"] {
+        column(name);
+    }
+    let parts: Vec<usize> = analysis::Part::ALL.map(|p| column(&format!("{}_ns", p.name()))).into();
+    assert!(rows.len() > 100, "{} rows", rows.len());
+    for row in rows.iter().filter(|r| !r[end].is_empty()) {
+        let number = |c: usize| row[c].parse::<u64>().expect("a number");
+        let sum: u64 = parts.iter().map(|c| number(*c)).sum();
+        assert_eq!(sum, number(end) - number(begin), "{row:?}");
+    }
+}
+
+#[test]
+fn tables_are_written_as_parquet_too() {
+    let folder = scratch("parquet");
+    let file = fixture("recorded/localhandoff-full.dat");
+    let run = resched(&folder, &["analyze", &file, "--table", "responses", "-o", "r.parquet"]);
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    let bytes = std::fs::read(folder.join("r.parquet")).expect("the table");
+    assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"));
+}
+
+#[test]
+fn a_replayed_schedule_is_a_trace_and_reads_back() {
+    let folder = scratch("replay-out");
+    let file = fixture("recorded/classic3-full.dat");
+    let args =
+        ["replay", &file, "--policy", "pe-7.3", "-o", "out.txt", "--svg", "out.svg", "--json"];
+    let run = resched(&folder, &args);
+    assert_eq!(run.code, 0, "{}", run.err);
+    let told: Value = serde_json::from_str(&run.out).expect("valid JSON");
+    let again = resched(&folder, &["analyze", "out.txt", "--json"]);
+    let read: Value = serde_json::from_str(&again.out).expect("valid JSON");
+    let after = &told["comparison"]["after"];
+    for key in ["switches", "migrations", "waits"] {
+        assert_eq!(read[key], after[key], "{key}");
+    }
+}
+
+#[test]
+fn a_local_handoff_is_predicted_as_a_loss_for_the_donor() {
+    let file = fixture("recorded/localhandoff-full.dat");
+    let told = json(&["replay", &file, "--json"]);
+    let tasks = told["comparison"]["tasks"].as_array().expect("tasks");
+    let donor = tasks.iter().find(|t| t["key"]["name"] == "donor").expect("the donor");
+    let max = |side: &str| donor[side]["responses"]["max_ns"].as_u64().expect("a maximum");
+    // The former owner computes 8 ms on the FIFO donor's time before anybody reschedules.
+    assert!(max("before") < 3_500_000, "{}", max("before"));
+    assert!((8_000_000..16_000_000).contains(&max("after")), "{}", max("after"));
+}
+
+#[test]
+fn recorded_gives_every_recording_back() {
+    for name in fixtures::list("recorded") {
+        if name.ends_with(".json") || name.contains("proxy-on") {
+            continue;
+        }
+        let run =
+            resched(&scratch("recorded"), &["replay", &fixture(&name), "--policy", "recorded"]);
+        assert!(run.code == 0 || run.code == 3, "{name}: {}", run.err);
+    }
+}
+
+#[test]
+fn compare_takes_two_traces() {
+    let (a, b) =
+        (fixture("recorded/classic3-contention.dat"), fixture("recorded/classic3-full.dat"));
+    let run = resched(&scratch("compare"), &["compare", &a, &b]);
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+    assert!(run.out.contains("before") && run.out.contains("high"), "{}", run.out);
+}
+
+#[test]
+fn explain_names_waiter_owner_and_who_ran_instead() {
+    let file = fixture("recorded/classic3-full.dat");
+    let list = json(&["explain", &file, "--worst", "3", "--json"]);
+    let list = list.as_array().expect("episodes");
+    assert_eq!(list.len(), 3);
+    for episode in list {
+        assert_eq!(
+            (&episode["waiter"], &episode["owners"][0]["task"]),
+            (&"high".into(), &"low".into())
+        );
+        assert_eq!(episode["owners"][0]["basis"], "exact");
+        let instead = episode["instead"][0]["task"].as_str().expect("a name");
+        assert!(instead.starts_with("med"), "{instead}");
+    }
+}

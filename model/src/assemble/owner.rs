@@ -1,0 +1,215 @@
+//! Who owned each lock when, from what the trace says about it.
+//!
+//! Three sources, the best one that a lock has is used alone:
+//!
+//! 1. *calls*: every acquisition and release of a mutex is recorded (detail full, or a replay);
+//! 2. *releases*: `contended_release` names the owner up to that moment, `contention_end` names
+//!    it from then on. While somebody is queued no acquisition is silent, so that what lies
+//!    between is exact; before that, tasks may come and go unseen;
+//! 3. *wakers*: whoever wakes a queued waiter released the lock, probably.
+//!
+//! Kinds with several owners at a time are never better than inferred, and those without
+//! owners are unknown. See kernel model 7.4 and 7.6.
+
+mod fill;
+
+use crate::note::Notes;
+use crate::{
+    Basis, CpuLine, Lock, LockFlags, LockId, LockKind, LockWait, NoteKind, OwnerSpan, Ownership,
+    SchedEvent, Task, TaskId, Timestamp,
+};
+use fill::Fill;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What became known of a lock at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fact {
+    /// `contention_end` with success.
+    Won(TaskId),
+    /// Acquired without contention, by a call.
+    Called(TaskId),
+    /// `mutex_unlock`.
+    Unlocked(TaskId),
+    /// `contended_release`.
+    Released(TaskId),
+    /// This task woke a blocked waiter.
+    Woke(TaskId),
+    /// A wait began.
+    Begun(TaskId),
+    /// A waiter queued.
+    Queued,
+    /// A queued waiter left the list.
+    Left,
+    /// Taken back: it contended or failed after all.
+    Void,
+}
+
+#[derive(Debug)]
+struct LockFacts {
+    kind: LockKind,
+    facts: Vec<(Timestamp, Fact)>,
+    has_release: bool,
+    has_calls: bool,
+}
+
+/// Everything known of all locks.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    locks: BTreeMap<LockId, LockFacts>,
+    has_unlock: bool,
+    /// A call that has not contended so far: its lock and fact.
+    entered: BTreeMap<TaskId, (LockId, usize)>,
+    /// Locks each task is queued for.
+    queued: BTreeSet<(TaskId, LockId)>,
+    /// Waits begun and not ended.
+    begun: BTreeSet<(TaskId, LockId)>,
+}
+
+impl Ledger {
+    pub(super) fn observe(&mut self, task: TaskId, kind: &SchedEvent, at: Timestamp) {
+        match *kind {
+            SchedEvent::ContentionBegin { lock, flags } => self.begin(task, lock, flags, at),
+            SchedEvent::ContentionEnd { lock, ret } => {
+                self.begun.remove(&(task, lock));
+                if self.queued.remove(&(task, lock)) {
+                    self.add(lock, at, Fact::Left);
+                }
+                if ret == 0 {
+                    self.add(lock, at, Fact::Won(task));
+                }
+            }
+            SchedEvent::ContendedRelease { lock } => self.add(lock, at, Fact::Released(task)),
+            SchedEvent::MutexLock { lock, .. } => {
+                self.add(lock, at, Fact::Called(task));
+                let fact = self.locks.get(&lock).map_or(0, |l| l.facts.len() - 1);
+                self.entered.insert(task, (lock, fact));
+            }
+            SchedEvent::MutexLockReturn { ret, .. } if ret != 0 => self.take_back(task),
+            SchedEvent::MutexTrylock { lock, ret: 1 } => self.add(lock, at, Fact::Called(task)),
+            SchedEvent::MutexUnlock { lock } => {
+                self.entered.remove(&task);
+                self.add(lock, at, Fact::Unlocked(task));
+            }
+            _ => {}
+        }
+    }
+
+    /// A task woke somebody blocked on `lock`.
+    pub(super) fn woken(&mut self, lock: LockId, by: TaskId, at: Timestamp) {
+        self.add(lock, at, Fact::Woke(by));
+    }
+
+    fn begin(&mut self, task: TaskId, lock: LockId, flags: LockFlags, at: Timestamp) {
+        if self.entered.get(&task).is_some_and(|(entered, _)| *entered == lock) {
+            self.take_back(task);
+        }
+        let kind = LockKind::of_flags(flags);
+        let known = self.locks.entry(lock).or_insert_with(|| LockFacts::new(kind));
+        known.kind = kind;
+        if self.begun.insert((task, lock)) {
+            self.add(lock, at, Fact::Begun(task));
+        }
+        if !flags.has(LockFlags::SPIN) && self.queued.insert((task, lock)) {
+            self.add(lock, at, Fact::Queued);
+        }
+    }
+
+    fn take_back(&mut self, task: TaskId) {
+        if let Some((lock, fact)) = self.entered.remove(&task)
+            && let Some(known) = self.locks.get_mut(&lock)
+        {
+            known.facts[fact].1 = Fact::Void;
+        }
+    }
+
+    fn add(&mut self, lock: LockId, at: Timestamp, fact: Fact) {
+        let known = self.locks.entry(lock).or_insert_with(|| LockFacts::new(LockKind::Mutex));
+        known.has_release |= matches!(fact, Fact::Released(_));
+        known.has_calls |= matches!(fact, Fact::Unlocked(_) | Fact::Called(_));
+        self.has_unlock |= matches!(fact, Fact::Unlocked(_));
+        known.facts.push((at, fact));
+    }
+
+    /// Fills in every lock's owners and hands each wait its part.
+    pub(super) fn settle(
+        self,
+        waits: &mut [LockWait],
+        (tasks, cpus): (&[Task], &[CpuLine]),
+        span: (Timestamp, Timestamp),
+        notes: &mut Notes,
+    ) -> BTreeMap<LockId, Lock> {
+        let unlocks = if self.has_unlock { Unlocks::Recorded } else { Unlocks::Absent };
+        let mut locks = BTreeMap::new();
+        for (id, known) in self.locks {
+            let source = known.source(unlocks);
+            let mut fill = Fill::new(known.kind, source, span.0, (tasks, cpus));
+            for (at, fact) in known.facts {
+                fill.fact(at, fact, notes);
+            }
+            let ownership = fill.finish(span.1, notes);
+            locks.insert(id, Lock { kind: known.kind, ownership });
+        }
+        for wait in waits {
+            let line = locks.get(&wait.lock).map_or(&[][..], |l: &Lock| &l.ownership);
+            wait.ownership = part(line, wait.begin, wait.until);
+            let guessed =
+                |s: &OwnerSpan| s.basis == Basis::Inferred && matches!(s.owner, Ownership::Held(_));
+            if wait.ownership.iter().any(guessed) {
+                notes.add(NoteKind::OwnerInferred, wait.begin);
+            }
+        }
+        locks
+    }
+}
+
+impl LockFacts {
+    fn new(kind: LockKind) -> Self {
+        Self { kind, facts: Vec::new(), has_release: false, has_calls: false }
+    }
+
+    /// Calls of a mutex are worth something only where releases are recorded too.
+    fn source(&self, has_unlock: Unlocks) -> Source {
+        let has_calls = self.has_calls && has_unlock == Unlocks::Recorded;
+        if self.kind == LockKind::Mutex && has_calls {
+            Source::Calls
+        } else if self.has_release {
+            Source::Releases
+        } else {
+            Source::Wakers
+        }
+    }
+}
+
+/// Whether the trace has `mutex_unlock` at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unlocks {
+    Recorded,
+    Absent,
+}
+
+/// Where the owners of a lock are known from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    Calls,
+    Releases,
+    Wakers,
+}
+
+/// The part of a line that covers [from, to), clipped; unknown where the line has nothing.
+fn part(line: &[OwnerSpan], from: Timestamp, to: Timestamp) -> Vec<OwnerSpan> {
+    let first = line.partition_point(|s| s.to <= from);
+    let mut spans: Vec<OwnerSpan> = Vec::new();
+    let mut at = from;
+    for span in line[first..].iter().take_while(|s| s.from < to) {
+        let end = span.to.min(to);
+        if at < end {
+            spans.push(OwnerSpan { from: at, to: end, ..*span });
+            at = end;
+        }
+    }
+    if at < to {
+        let (owner, basis) = (Ownership::Unknown, Basis::Unknown);
+        spans.push(OwnerSpan { from: at, to, owner, basis });
+    }
+    spans
+}

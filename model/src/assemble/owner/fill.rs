@@ -1,0 +1,300 @@
+//! One lock's facts into a line of owners without holes.
+
+use super::{Fact, Source};
+use crate::note::Notes;
+use crate::{
+    Basis, CpuLine, LockKind, NoteKind, OnCpu, OwnerSpan, Ownership, Task, TaskId, Timestamp,
+};
+
+/// What the latest fact left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Last {
+    /// Nothing is known yet.
+    Nothing,
+    /// This task acquired it.
+    Acquired(TaskId),
+    /// This task released it.
+    Released(TaskId),
+}
+
+/// The line of owners of one lock, up to the latest fact.
+pub(super) struct Fill<'t> {
+    kind: LockKind,
+    source: Source,
+    tasks: &'t [Task],
+    cpus: &'t [CpuLine],
+    line: Vec<OwnerSpan>,
+    /// Up to here the line is filled.
+    at: Timestamp,
+    last: Last,
+    /// First wait's begin since `at`.
+    begun: Option<Timestamp>,
+    /// How many are queued, and since when somebody is, without a break.
+    n_queued: u32,
+    queued_since: Option<Timestamp>,
+    /// Entered `mutex_lock` while another task owned the mutex, and did not contend: it was
+    /// faster than the stamp of the release that is about to come.
+    early: Option<(TaskId, Timestamp)>,
+    /// The latest fact was that a queued waiter left the list.
+    has_left: bool,
+    /// The line before the latest acquisition, should a release be stamped late.
+    before: Option<Before>,
+}
+
+/// Where the line stood before an acquisition whose release has not been seen.
+struct Before {
+    n_spans: usize,
+    last_span: Option<OwnerSpan>,
+    at: Timestamp,
+    last: Last,
+    begun: Option<Timestamp>,
+    queued_since: Option<Timestamp>,
+}
+
+impl<'t> Fill<'t> {
+    pub(super) fn new(
+        kind: LockKind,
+        source: Source,
+        start: Timestamp,
+        (tasks, cpus): (&'t [Task], &'t [CpuLine]),
+    ) -> Self {
+        Self {
+            kind,
+            source,
+            tasks,
+            cpus,
+            line: Vec::new(),
+            at: start,
+            last: Last::Nothing,
+            begun: None,
+            n_queued: 0,
+            queued_since: None,
+            early: None,
+            has_left: false,
+            before: None,
+        }
+    }
+
+    pub(super) fn fact(&mut self, at: Timestamp, fact: Fact, notes: &mut Notes) {
+        match fact {
+            Fact::Begun(_) => {
+                self.begun.get_or_insert(at);
+            }
+            Fact::Queued => {
+                self.n_queued += 1;
+                self.queued_since.get_or_insert(at);
+            }
+            Fact::Left => {
+                self.n_queued = self.n_queued.saturating_sub(1);
+            }
+            Fact::Won(task) => self.acquired(task, at, notes),
+            Fact::Called(task) if self.source == Source::Calls => self.acquired(task, at, notes),
+            Fact::Unlocked(task) if self.source == Source::Calls => self.released(task, at, notes),
+            Fact::Released(task) if self.source == Source::Releases => {
+                self.released(task, at, notes);
+            }
+            Fact::Released(task) if self.source == Source::Calls => self.let_go(task, at),
+            Fact::Woke(task) if self.source == Source::Wakers => self.released(task, at, notes),
+            _ => {}
+        }
+        self.has_left = fact == Fact::Left;
+        if self.n_queued == 0 && !self.has_left {
+            self.queued_since = None;
+        }
+    }
+
+    pub(super) fn finish(mut self, end: Timestamp, notes: &mut Notes) -> Vec<OwnerSpan> {
+        self.give_up_early(notes);
+        let basis = if self.source == Source::Calls { Basis::Exact } else { Basis::Inferred };
+        match self.last {
+            Last::Nothing => self.push(end, Ownership::Unknown, Basis::Unknown),
+            Last::Acquired(task) => self.push(end, Ownership::Held(task), basis),
+            Last::Released(_) => self.push(end, Ownership::Free, basis),
+        }
+        self.line
+    }
+
+    /// Somebody has been queued since the latest fact: nobody can have come or gone unseen.
+    fn is_watched(&self) -> bool {
+        self.source == Source::Calls || self.queued_since.is_some_and(|since| since <= self.at)
+    }
+
+    fn acquired(&mut self, task: TaskId, at: Timestamp, notes: &mut Notes) {
+        self.give_up_early(notes);
+        let before = Before {
+            n_spans: self.line.len(),
+            last_span: self.line.last().copied(),
+            at: self.at,
+            last: self.last,
+            begun: self.begun,
+            queued_since: self.queued_since,
+        };
+        match self.last {
+            Last::Acquired(owner) if self.source == Source::Calls && owner != task => {
+                self.early = Some((task, at));
+                return;
+            }
+            Last::Nothing | Last::Acquired(_) if self.is_spun_for() => self.spun(task, at),
+            Last::Nothing => self.push(at, Ownership::Unknown, Basis::Unknown),
+            Last::Acquired(owner) => {
+                self.push(at, Ownership::Held(owner), Basis::Inferred);
+            }
+            Last::Released(_) => self.push(at, Ownership::Free, self.best()),
+        }
+        let is_released = matches!(self.last, Last::Released(_));
+        self.next(Last::Acquired(task));
+        self.before = Some(before).filter(|_| !is_released);
+    }
+
+    /// A task that called `mutex_unlock` has the mutex up to its contended release, even where
+    /// it was preempted in between; unless somebody else has it already.
+    fn let_go(&mut self, task: TaskId, at: Timestamp) {
+        if self.last == Last::Released(task) {
+            self.push(at, Ownership::Held(task), self.best());
+        }
+    }
+
+    /// The release that an early acquisition waited for did not come: it is not in the trace.
+    fn give_up_early(&mut self, notes: &mut Notes) {
+        let Some((task, at)) = self.early.take() else { return };
+        notes.add(NoteKind::AcquiredWhileOwned, at);
+        if let Last::Acquired(owner) = self.last {
+            self.push(at, Ownership::Held(owner), Basis::Inferred);
+        }
+        self.next(Last::Acquired(task));
+    }
+
+    fn released(&mut self, task: TaskId, at: Timestamp, notes: &mut Notes) {
+        let best = self.best();
+        if let (Some((next, since)), Last::Acquired(owner)) = (self.early, self.last)
+            && next == task
+        {
+            // The owner was preempted between its call and the mutex: it gets it only now.
+            self.early = None;
+            self.push(since, Ownership::Held(owner), Basis::Inferred);
+            self.push(at, Ownership::Held(task), best);
+            return self.next(Last::Acquired(owner));
+        }
+        match self.last {
+            Last::Acquired(owner) if owner == task => {
+                self.push(at, Ownership::Held(task), best);
+                if let Some((next, _)) = self.early.take() {
+                    return self.next(Last::Acquired(next));
+                }
+            }
+            Last::Acquired(owner) if self.is_watched() => {
+                match self.source {
+                    Source::Calls => notes.add(NoteKind::ReleasedByOther, at),
+                    Source::Releases => {
+                        notes.add(NoteKind::LateRelease, at);
+                        if let Some(before) = self.before.take() {
+                            self.released_before(before, task, owner, notes);
+                        }
+                    }
+                    // A wakeup that was no release.
+                    Source::Wakers => {}
+                }
+                return;
+            }
+            Last::Acquired(owner) => self.came_unseen(task, at, Ownership::Held(owner)),
+            Last::Released(_) if self.is_watched() => {
+                self.push(at, Ownership::Held(task), Basis::Inferred);
+            }
+            Last::Released(_) => self.came_unseen(task, at, Ownership::Free),
+            Last::Nothing if self.source == Source::Calls => {
+                self.push(at, Ownership::Held(task), best);
+            }
+            Last::Nothing => self.came_unseen(task, at, Ownership::Unknown),
+        }
+        self.next(Last::Released(task));
+    }
+
+    /// The task that acquires now has only spun for it.
+    fn is_spun_for(&self) -> bool {
+        self.kind == LockKind::Mutex && !self.has_left && self.begun.is_some()
+    }
+
+    /// `task` spun from the first begin on: the owner was on a CPU all the time (kernel
+    /// model 7.6, O5). When only one other task was, that is it.
+    fn spun(&mut self, task: TaskId, at: Timestamp) {
+        let begun = self.begun.unwrap_or(at).min(at);
+        let (was, basis) = match self.last {
+            Last::Acquired(owner) => (Ownership::Held(owner), Basis::Inferred),
+            Last::Nothing | Last::Released(_) => (Ownership::Unknown, Basis::Unknown),
+        };
+        self.push(begun, was, basis);
+        let stretches = self.cpus.iter().filter_map(|cpu| cpu.at(begun)).filter(|s| s.end >= at);
+        let mut running = stretches.filter_map(|s| match s.on_cpu {
+            OnCpu::Task(other) if other != task => Some(other),
+            _ => None,
+        });
+        match (running.next(), running.next()) {
+            (Some(owner), None) => self.push(at, Ownership::Held(owner), Basis::Inferred),
+            _ => self.push(at, Ownership::Unknown, Basis::Unknown),
+        }
+    }
+
+    /// `task` had the lock until `owner` acquired it, and only its release is stamped later.
+    fn released_before(&mut self, before: Before, task: TaskId, owner: TaskId, notes: &mut Notes) {
+        let (acquired, begun, queued_since) = (self.at, self.begun, self.queued_since);
+        self.line.truncate(before.n_spans);
+        if let (Some(last), Some(was)) = (self.line.last_mut(), before.last_span) {
+            *last = was;
+        }
+        (self.at, self.last) = (before.at, before.last);
+        (self.begun, self.queued_since) = (before.begun, before.queued_since);
+        self.released(task, acquired, notes);
+        (self.last, self.begun, self.queued_since) = (Last::Acquired(owner), begun, queued_since);
+    }
+
+    /// `task`, which releases at `at`, acquired the lock unseen: before the first wait began,
+    /// or while that wait was still spinning.
+    fn came_unseen(&mut self, task: TaskId, at: Timestamp, before: Ownership) {
+        let begun = self.begun.unwrap_or(at).min(at);
+        let basis = if before == Ownership::Unknown { Basis::Unknown } else { Basis::Inferred };
+        self.push(begun, before, basis);
+        let queued = self.queued_since.unwrap_or(at).clamp(begun, at);
+        let best = self.best();
+        let early = if self.is_off_cpu(task, begun, queued) { best } else { Basis::Inferred };
+        self.push(queued, Ownership::Held(task), early);
+        self.push(at, Ownership::Held(task), best);
+    }
+
+    /// Off its CPU a task acquires nothing: what it has at `to` it had at `from`.
+    fn is_off_cpu(&self, task: TaskId, from: Timestamp, to: Timestamp) -> bool {
+        self.tasks.get(task.index()).is_some_and(|t| {
+            let between = t.between(from, to);
+            !between.is_empty() && between.iter().all(|i| i.state.running_on().is_none())
+        })
+    }
+
+    /// What a fact of this source proves at best.
+    fn best(&self) -> Basis {
+        if self.kind.has_one_owner() && self.source != Source::Wakers {
+            Basis::Exact
+        } else {
+            Basis::Inferred
+        }
+    }
+
+    fn next(&mut self, last: Last) {
+        self.last = last;
+        self.begun = None;
+        self.before = None;
+    }
+
+    /// Kinds that have no owner, or many spinning ones, stay unknown.
+    fn push(&mut self, to: Timestamp, owner: Ownership, basis: Basis) {
+        if to <= self.at {
+            return;
+        }
+        let ownerless = self.kind == LockKind::Semaphore || self.kind.is_spinning();
+        let (owner, basis) =
+            if ownerless { (Ownership::Unknown, Basis::Unknown) } else { (owner, basis) };
+        match self.line.last_mut() {
+            Some(last) if (last.owner, last.basis) == (owner, basis) => last.to = to,
+            _ => self.line.push(OwnerSpan { from: self.at, to, owner, basis }),
+        }
+        self.at = to;
+    }
+}

@@ -1,0 +1,150 @@
+//! A task's program while it is being built, op by op.
+
+use super::sleep::TimerSleep;
+use super::{Arrival, LockIndex, Op, SchedParams};
+use crate::{LockFlags, Nanos, PrevState};
+
+/// A wait that a task has begun.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asleep {
+    pub(super) since: u64,
+    pub(super) state: PrevState,
+    pub(super) on: Option<(LockIndex, LockFlags)>,
+    /// Part of a mutex acquisition: the replay recreates it.
+    pub(super) in_mutex: bool,
+    /// A timer of its own was armed (expiry, when, CPU time at that moment).
+    pub(super) timer: Option<(u64, u64, u64)>,
+}
+
+/// A `contention_begin` without its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Contending {
+    pub(super) lock: LockIndex,
+    pub(super) flags: LockFlags,
+    pub(super) spinning: bool,
+}
+
+/// A point in a program: before op `op`, after `into` ns of the compute that stands there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Mark {
+    pub(super) at: u64,
+    pub(super) op: usize,
+    pub(super) into: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Build {
+    pub(super) ops: Vec<Op>,
+    pub(super) arrival: Option<Arrival>,
+    pub(super) sched: Option<SchedParams>,
+    pub(super) first_sched: SchedParams,
+    /// Up to here its CPU time is counted; `None` off CPU.
+    pub(super) on_cpu: Option<u64>,
+    /// CPU time when it came to its CPU.
+    pub(super) total_before: u64,
+    /// When it came to its CPU.
+    pub(super) since: u64,
+    /// CPU time since the last op, and since the beginning.
+    pub(super) compute: u64,
+    pub(super) total: u64,
+    pub(super) asleep: Option<Asleep>,
+    pub(super) contending: Option<Contending>,
+    pub(super) entered: Option<LockIndex>,
+    pub(super) failed_entry: Option<usize>,
+    pub(super) held: Vec<LockIndex>,
+    pub(super) holds: Vec<LockIndex>,
+    pub(super) timer: Option<(u64, u64, u64)>,
+    pub(super) timer_sleeps: Vec<TimerSleep>,
+    pub(super) woken: Mark,
+}
+
+impl Build {
+    /// Adds the CPU time up to `at`, unless it was spinning.
+    pub(super) fn run_to(&mut self, at: u64) {
+        let spinning = self.contending.is_some_and(|c| c.spinning);
+        if let Some(since) = self.on_cpu.as_mut() {
+            let span = at.saturating_sub(*since);
+            *since = at;
+            if !spinning {
+                self.compute += span;
+                self.total += span;
+            }
+        }
+    }
+
+    /// Takes back CPU time that was the kernel's own on its way to a switch at `at`.
+    ///
+    /// Spinning was never counted, nor is what went before the latest interaction touched.
+    pub(super) fn forget(&mut self, overhead: u64, at: u64) {
+        let spinning = self.contending.is_some_and(|c| c.spinning);
+        let stint = at.saturating_sub(self.since);
+        let overhead = if spinning { 0 } else { overhead.min(stint).min(self.compute) };
+        self.compute -= overhead;
+        self.total -= overhead;
+    }
+
+    pub(super) fn flush(&mut self) {
+        if self.compute > 0 {
+            self.ops.push(Op::Compute(Nanos(self.compute)));
+            self.compute = 0;
+        }
+    }
+
+    pub(super) fn push(&mut self, op: Op) -> usize {
+        self.flush();
+        self.ops.push(op);
+        self.ops.len() - 1
+    }
+
+    pub(super) fn mark(&self, at: u64) -> Mark {
+        Mark { at, op: self.ops.len(), into: self.compute }
+    }
+
+    /// Inserts an op at a mark made earlier, splitting the compute that stands there.
+    pub(super) fn insert(&mut self, mark: Mark, op: Op) {
+        if mark.op >= self.ops.len() {
+            let rest = self.compute.saturating_sub(mark.into);
+            self.compute = mark.into.min(self.compute);
+            self.push(op);
+            self.compute = rest;
+        } else {
+            let mut pieces = vec![op];
+            let mut at = mark.op;
+            if let Op::Compute(span) = self.ops[mark.op]
+                && mark.into > 0
+            {
+                self.ops[mark.op] = Op::Compute(Nanos(mark.into.min(span.0)));
+                at += 1;
+                if span.0 > mark.into {
+                    pieces.push(Op::Compute(Nanos(span.0 - mark.into)));
+                }
+            }
+            let n = pieces.len();
+            self.ops.splice(at..at, pieces);
+            for sleep in &mut self.timer_sleeps {
+                if sleep.op >= at {
+                    sleep.op += n;
+                }
+            }
+        }
+        self.woken = self.mark(self.woken.at.max(mark.at));
+    }
+
+    /// The point at which the task had used `total` ns of CPU time.
+    pub(super) fn mark_at(&self, at: u64, total: u64) -> Mark {
+        let mut back = self.total.saturating_sub(total);
+        if back <= self.compute {
+            return Mark { at, op: self.ops.len(), into: self.compute - back };
+        }
+        back -= self.compute;
+        for (op, what) in self.ops.iter().enumerate().rev() {
+            if let Op::Compute(span) = what {
+                if back <= span.0 {
+                    return Mark { at, op, into: span.0 - back };
+                }
+                back -= span.0;
+            }
+        }
+        Mark { at, op: 0, into: 0 }
+    }
+}

@@ -1,0 +1,156 @@
+//! Ends of critical sections that the trace does not show: without the mutex calls, an
+//! uncontended acquisition or release leaves no event.
+
+use super::extract::{DemandNote, Extract};
+use super::{LockIndex, Op};
+use crate::{Event, LockFlags, LockId, TaskId};
+
+/// An acquisition whose release the trace may not show.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Holder {
+    pub(super) task: TaskId,
+    /// CPU time of the task when it got the mutex.
+    pub(super) total: u64,
+    /// The same when it first slept after that.
+    pub(super) slept: Option<u64>,
+}
+
+impl Extract<'_> {
+    /// The mutex changes hands, so its holder let go without a trace: after its usual section,
+    /// or when it first slept.
+    pub(super) fn release_unseen(&mut self, lock: LockIndex, at: u64) {
+        let Some(holder) = self.holders.remove(&lock) else { return };
+        let name = self.tracker.tasks()[holder.task.index()].comm;
+        let typical = self.typical.get(&(name, lock)).map(|span| holder.total + span);
+        let b = &mut self.builds[holder.task.index()];
+        let total = typical.or(holder.slept).unwrap_or(b.total).min(b.total);
+        let mark = b.mark_at(at, total);
+        b.insert(mark, Op::Unlock(lock));
+        if let Some(held) = b.held.iter().rposition(|l| *l == lock) {
+            b.held.remove(held);
+        }
+        self.count(DemandNote::SectionEndGuessed);
+    }
+
+    /// Without the mutex calls a contended release is all that shows the owner (kernel model 7.6, O2).
+    pub(super) fn contended_release(&mut self, e: &Event, lock: LockId) {
+        let Some(index) = self.lock_index.get(&lock).copied() else { return };
+        let is_mutex = self.locks[index.index()].flags.has(LockFlags::MUTEX);
+        if self.has_mutex_calls || !is_mutex {
+            return;
+        }
+        let at = e.at.0;
+        let known = self.last_known.get(&index).copied().unwrap_or(0);
+        let Some(b) = self.current(e) else { return };
+        b.run_to(at);
+        let (total, woken) = (b.total, b.woken);
+        let Some(task) = self.id(e.tid) else { return };
+        let name = self.tracker.tasks()[task.index()].comm;
+        let typical = self.typical.get(&(name, index)).copied();
+        if let Some(holder) = self.holders.get(&index).copied() {
+            let held = total.saturating_sub(holder.total);
+            // Much longer than usual: it let go in between and took it again, both unseen.
+            let twice = typical.is_some_and(|t| held > t + t / 2)
+                || (typical.is_none() && holder.slept.is_some());
+            if holder.task == task && !twice {
+                self.sections.entry((name, index)).or_default().push(held);
+                self.holders.remove(&index);
+                self.unlock(e, index);
+                return;
+            }
+            self.release_unseen(index, at);
+        }
+        let b = &mut self.builds[task.index()];
+        let earliest = if woken.at >= known { woken } else { b.mark(at) };
+        let mark = match typical {
+            Some(span) => b.mark_at(at, total.saturating_sub(span)),
+            None => earliest,
+        };
+        b.insert(mark, Op::Lock(index));
+        b.held.push(index);
+        self.count(DemandNote::SectionStartGuessed);
+        self.unlock(e, index);
+    }
+}
+
+/// Makes guessed sections consistent: no mutex is taken twice, none is released unheld, and none
+/// is held over a second sleep. Returns the number of ops added or dropped.
+pub(super) fn balance(ops: &mut Vec<Op>, holds: &[LockIndex]) -> u64 {
+    // Mutex and how often its holder has slept with it.
+    let mut held: Vec<(LockIndex, u32)> = holds.iter().map(|l| (*l, 0)).collect();
+    let mut balanced = Vec::with_capacity(ops.len());
+    let mut changed = 0;
+    for op in ops.drain(..) {
+        match op {
+            Op::Lock(lock) | Op::TryLock { lock, acquired: true } => {
+                if let Some(again) = held.iter().position(|(l, _)| *l == lock) {
+                    held.remove(again);
+                    balanced.push(Op::Unlock(lock));
+                    changed += 1;
+                }
+                held.push((lock, 0));
+            }
+            Op::Unlock(lock) => match held.iter().rposition(|(l, _)| *l == lock) {
+                Some(at) => {
+                    held.remove(at);
+                }
+                None => {
+                    changed += 1;
+                    continue;
+                }
+            },
+            Op::Sleep { .. } | Op::Wait { .. } => {
+                for (lock, sleeps) in &mut held {
+                    *sleeps += 1;
+                    if *sleeps > 1 {
+                        balanced.push(Op::Unlock(*lock));
+                        changed += 1;
+                    }
+                }
+                held.retain(|(_, sleeps)| *sleeps <= 1);
+            }
+            _ => {}
+        }
+        balanced.push(op);
+    }
+    *ops = balanced;
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demand::SleepEnd;
+    use crate::{Nanos, PrevState};
+
+    const M: LockIndex = LockIndex(0);
+    const SLEEP: Op =
+        Op::Sleep { until: SleepEnd::After(Nanos(1)), state: PrevState::Interruptible, on: None };
+
+    fn check(ops: &[Op], expected: &[Op]) {
+        let mut ops = ops.to_vec();
+        balance(&mut ops, &[]);
+        assert_eq!(ops, expected);
+    }
+
+    #[test]
+    fn a_mutex_taken_twice_was_released_between() {
+        check(
+            &[Op::Lock(M), Op::Lock(M), Op::Unlock(M)],
+            &[Op::Lock(M), Op::Unlock(M), Op::Lock(M), Op::Unlock(M)],
+        );
+    }
+
+    #[test]
+    fn a_release_without_a_section_is_dropped() {
+        check(&[Op::Unlock(M), SLEEP], &[SLEEP]);
+    }
+
+    #[test]
+    fn one_sleep_may_lie_in_a_section_and_two_may_not() {
+        check(
+            &[Op::Lock(M), SLEEP, SLEEP, Op::Unlock(M)],
+            &[Op::Lock(M), SLEEP, Op::Unlock(M), SLEEP],
+        );
+    }
+}

@@ -1,0 +1,186 @@
+//! A whole trace as what happened: tasks, CPUs, waits, and what is odd or missing.
+
+use crate::interval::position;
+use crate::{
+    CpuId, CpuLine, FormatInfo, Host, Interval, LockId, LockKind, LockWait, Lost, Migration, Names,
+    Nanos, Note, OwnerSpan, Response, SchedParams, SchedPolicy, TaskId, TaskInfo, TaskState,
+    Timestamp, Wakeup, nice_of_prio,
+};
+use std::collections::BTreeMap;
+
+/// One task over its whole life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// Identity.
+    pub info: TaskInfo,
+    /// Parameters from the sidecar, else from the latest priority that events show.
+    pub sched: SchedParams,
+    /// Kernel priority from each time on, boosts included; ordered, never twice the same in a row.
+    pub prios: Vec<(Timestamp, i32)>,
+    /// States in order, without holes or overlaps, from its first to its last moment in the trace.
+    pub intervals: Vec<Interval>,
+    /// Times it left a CPU.
+    pub switches: u64,
+    /// Its waits, as indexes into [`Trace::waits`].
+    pub waits: Vec<usize>,
+}
+
+impl Task {
+    /// The interval that covers `at`.
+    #[must_use]
+    pub fn at(&self, at: Timestamp) -> Option<&Interval> {
+        position(&self.intervals, at).map(|index| &self.intervals[index])
+    }
+
+    /// Intervals that overlap [from, to).
+    #[must_use]
+    pub fn between(&self, from: Timestamp, to: Timestamp) -> &[Interval] {
+        let first = self.intervals.partition_point(|i| i.end <= from);
+        let last = self.intervals.partition_point(|i| i.start < to);
+        self.intervals.get(first..last).unwrap_or_default()
+    }
+
+    /// Kernel priority at a time; the first known one before that.
+    #[must_use]
+    pub fn prio_at(&self, at: Timestamp) -> Option<i32> {
+        let after = self.prios.partition_point(|(from, _)| *from <= at);
+        self.prios.get(after.saturating_sub(1)).map(|(_, prio)| *prio)
+    }
+
+    /// Time in states that `counts` accepts.
+    #[must_use]
+    pub fn time_in(&self, counts: impl Fn(TaskState) -> bool) -> Nanos {
+        self.intervals.iter().filter(|i| counts(i.state)).map(|i| i.end.since(i.start)).sum()
+    }
+}
+
+/// One lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lock {
+    /// Kind of its first wait; a mutex when only its calls are known.
+    pub kind: LockKind,
+    /// Who had it over the whole trace, in order, without holes.
+    pub ownership: Vec<OwnerSpan>,
+}
+
+/// A trace, assembled.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// Where it came from.
+    pub format: Option<FormatInfo>,
+    /// The sidecar, when there was one.
+    pub host: Option<Host>,
+    /// Names used by tasks.
+    pub names: Names,
+    /// First event.
+    pub start: Timestamp,
+    /// Last event.
+    pub end: Timestamp,
+    /// Tasks, indexed by [`TaskId`]; idle tasks are not among them.
+    pub tasks: Vec<Task>,
+    /// CPUs, ascending.
+    pub cpus: Vec<CpuLine>,
+    /// Locks that were waited for or called.
+    pub locks: BTreeMap<LockId, Lock>,
+    /// Lock waits, ordered by begin.
+    pub waits: Vec<LockWait>,
+    /// Wakeups, ordered by time.
+    pub wakeups: Vec<Wakeup>,
+    /// Migrations, ordered by time.
+    pub migrations: Vec<Migration>,
+    /// Responses, ordered by end.
+    pub responses: Vec<Response>,
+    /// What was odd, heaviest first.
+    pub notes: Vec<Note>,
+    /// Losses the file admits.
+    pub lost: Vec<Lost>,
+    /// Events of our vocabulary by their name in the kernel.
+    pub counts: BTreeMap<&'static str, u64>,
+}
+
+impl Trace {
+    /// Its length.
+    #[must_use]
+    pub fn span(&self) -> Nanos {
+        self.end.since(self.start)
+    }
+
+    /// A task's name.
+    ///
+    /// # Panics
+    ///
+    /// For an id of another trace.
+    #[must_use]
+    pub fn name(&self, task: TaskId) -> &str {
+        self.names.text(self.task(task).info.comm)
+    }
+
+    /// A task.
+    ///
+    /// # Panics
+    ///
+    /// For an id of another trace.
+    #[must_use]
+    pub fn task(&self, task: TaskId) -> &Task {
+        &self.tasks[task.index()]
+    }
+
+    /// All tasks with their ids.
+    pub fn tasks(&self) -> impl Iterator<Item = (TaskId, &Task)> {
+        (0..).map(TaskId).zip(&self.tasks)
+    }
+
+    /// A CPU's line.
+    #[must_use]
+    pub fn cpu(&self, cpu: CpuId) -> Option<&CpuLine> {
+        self.cpus.binary_search_by_key(&cpu, |line| line.cpu).ok().map(|index| &self.cpus[index])
+    }
+
+    /// The wait that `task` is in at a time; the innermost one when it is in several.
+    #[must_use]
+    pub fn wait_at(&self, task: TaskId, at: Timestamp) -> Option<&LockWait> {
+        let waits = &self.task(task).waits;
+        let after = waits.partition_point(|&w| self.waits[w].begin <= at);
+        // A wait that began earlier is at most a few nested ones back.
+        let recent = waits[..after].iter().rev().take(8);
+        recent.map(|&w| &self.waits[w]).find(|w| at < w.until)
+    }
+
+    /// Whether events were lost at some time in [from, to].
+    #[must_use]
+    pub fn lossy(&self, from: Timestamp, to: Timestamp) -> bool {
+        self.lost.iter().any(|l| l.after <= to && l.before >= from)
+    }
+
+    /// Whether events of this name are in the trace.
+    #[must_use]
+    pub fn has(&self, event: &str) -> bool {
+        self.counts.get(event).is_some_and(|n| *n > 0)
+    }
+}
+
+/// Parameters from the sidecar's entry, else from the kernel priority.
+pub(crate) fn params(host: Option<&crate::HostTask>, prio: Option<i32>) -> SchedParams {
+    let from_prio = match prio {
+        Some(prio) if prio < 0 => {
+            SchedParams { policy: SchedPolicy::Deadline, ..SchedParams::default() }
+        }
+        Some(prio) if prio < 100 => SchedParams {
+            policy: SchedPolicy::Fifo,
+            rt_priority: 99 - prio,
+            ..SchedParams::default()
+        },
+        _ => {
+            SchedParams { nice: prio.and_then(nice_of_prio).unwrap_or(0), ..SchedParams::default() }
+        }
+    };
+    let Some(host) = host else { return from_prio };
+    SchedParams {
+        policy: host.policy.unwrap_or(from_prio.policy),
+        nice: host.nice.unwrap_or(from_prio.nice).clamp(-20, 19),
+        rt_priority: host.rt_priority.unwrap_or(from_prio.rt_priority).clamp(0, 99),
+        runtime: Nanos(host.runtime_ns.unwrap_or(0)),
+        deadline: Nanos(host.deadline_ns.unwrap_or(0)),
+        period: Nanos(host.period_ns.unwrap_or(0)),
+    }
+}
