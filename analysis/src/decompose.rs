@@ -2,8 +2,9 @@
 //!
 //! A sweep: at one moment every state that matters is looked up, together with the moment at
 //! which the first of them changes; in between the answer is the same. Precedence: a waiter on
-//! a CPU *spins*, whatever the owner does; a lock that nobody has is *released*; else the
-//! owner's state decides, followed through the locks that the owner itself waits for.
+//! a CPU *spins*, whatever the owner does; a lock that nobody has is *released*, unless another
+//! waiter is on its way to take it, which then counts as the owner; else the owner's state
+//! decides, followed through the locks that the owner itself waits for.
 //!
 //! Urgency is compared between the waiter and whoever has the CPU on which the owner is queued;
 //! where a donation is known, the donor's urgency counts for the running task's.

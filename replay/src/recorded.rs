@@ -122,6 +122,7 @@ struct Decisions {
     open: BTreeMap<CpuId, Stint>,
     spinning: BTreeMap<TaskId, u64>,
     in_mutex: BTreeSet<TaskId>,
+    seen: BTreeSet<TaskId>,
     stints: Vec<Stint>,
     decided: Vec<Event>,
     expected: Vec<Event>,
@@ -141,12 +142,17 @@ impl Decisions {
                 if let Some(since) = self.spinning.get_mut(&task) {
                     *since = at;
                 }
+                self.seen.insert(task);
                 self.open.insert(event.cpu, Stint::new(task, next, event.cpu, at));
             }
         } else if let Some(task) = current {
-            let start = self.start;
-            let new = || Stint::new(task, event.tid, event.cpu, start);
+            let from = self.running_since(task, at);
+            let new = || Stint::new(task, event.tid, event.cpu, from);
             self.open.entry(event.cpu).or_insert_with(new);
+        }
+        if let SchedEvent::Waking(w) | SchedEvent::Wakeup(w) | SchedEvent::WakeupNew(w) = event.kind
+        {
+            self.seen.extend(self.tracker.id(w.tid));
         }
         let mut is_made = false;
         match (event.kind, current) {
@@ -174,7 +180,8 @@ impl Decisions {
     fn leave(&mut self, event: &Event, task: TaskId, state: PrevState, program: u64) {
         let SchedEvent::Switch { prev, .. } = event.kind else { return };
         let open = self.open.remove(&event.cpu).filter(|s| s.task == task);
-        let mut s = open.unwrap_or_else(|| Stint::new(task, prev, event.cpu, self.start));
+        let from = self.running_since(task, event.at.0);
+        let mut s = open.unwrap_or_else(|| Stint::new(task, prev, event.cpu, from));
         s.left = event.at.0;
         s.state = state;
         s.program = program;
@@ -184,6 +191,12 @@ impl Decisions {
             *since = event.at.0;
         }
         self.stints.push(s);
+    }
+
+    /// A task that is found running, without having come to its CPU, has run since the beginning
+    /// when this is the first that is seen of it.
+    fn running_since(&mut self, task: TaskId, at: u64) -> u64 {
+        if self.seen.insert(task) { self.start } else { at }
     }
 
     fn end_spin(&mut self, task: TaskId, event: &Event) {

@@ -41,15 +41,29 @@ impl<'t> Look<'t> {
         }
         match self.owner(wait) {
             Ownership::Unknown => Answer::of(Part::Unknown),
-            Ownership::Free => self.released(),
+            Ownership::Free => match self.heir(wait) {
+                Some(heir) => self.chain_from(heir),
+                None => self.released(),
+            },
             Ownership::Held(task) if task == self.waiter => self.released(),
-            Ownership::Held(task) => {
-                let (part, instead) = self.follow(task);
-                let owner = self.chain.last().copied();
-                let depth = u32::try_from(self.chain.len()).unwrap_or(u32::MAX);
-                Answer { part, owner, instead, depth }
-            }
+            Ownership::Held(task) => self.chain_from(task),
         }
+    }
+
+    fn chain_from(&mut self, task: TaskId) -> Answer {
+        let (part, instead) = self.follow(task);
+        let owner = self.chain.last().copied();
+        let depth = u32::try_from(self.chain.len()).unwrap_or(u32::MAX);
+        Answer { part, owner, instead, depth }
+    }
+
+    /// Another waiter, awake, that gets the free lock before this one does.
+    fn heir(&mut self, wait: &LockWait) -> Option<TaskId> {
+        let next = wait.ownership.iter().find(|s| s.from > self.at)?;
+        let Ownership::Held(heir) = next.owner else { return None };
+        let is_awake = matches!(self.state(heir), TaskState::Running(_) | TaskState::Runnable(..));
+        let waits = self.wait_of(heir).is_some_and(|w| w.lock == wait.lock);
+        (heir != self.waiter && is_awake && waits).then_some(heir)
     }
 
     /// The lock is there for the waiter: who has its CPU?

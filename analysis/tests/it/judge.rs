@@ -1,6 +1,6 @@
 //! Our responses against the project's independent judge of responses.
 
-use crate::shared;
+use crate::ground_truth;
 use analysis::responses::by_name;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -50,14 +50,16 @@ fn agrees(ours_ns: f64, theirs_us: f64) -> bool {
 
 #[test]
 fn responses_are_those_of_the_judge() {
-    let Some(folder) = shared::folder() else { return eprintln!("skipped: no shared folder") };
+    let Some(folder) = ground_truth::folder() else {
+        return eprintln!("skipped: no shared folder");
+    };
     let tool = folder.join("tools/responses.py");
     let mut compared = 0;
-    for path in shared::first_runs() {
+    for path in ground_truth::first_runs() {
         let Some(judged) = judge(&tool, &path) else {
             return eprintln!("skipped: no python3 or no trace-cmd");
         };
-        let trace = shared::trace(&path);
+        let trace = ground_truth::trace(&path);
         let ours = by_name(&trace);
         for theirs in judged.iter().filter(|j| j.responses > 0) {
             let place = format!("{} of {}", theirs.name, path.display());

@@ -5,12 +5,12 @@
 
 mod any_events;
 mod episodes;
+mod ground_truth;
 mod judge;
 mod needs;
 mod parts;
 mod recorded;
 mod replayed;
-mod shared;
 #[path = "../../../model/tests/it/shorthand.rs"]
 mod shorthand;
 #[path = "../../../model/tests/it/soup.rs"]

@@ -315,3 +315,35 @@ fn weights_order_fair_tasks() {
         "#]],
     );
 }
+
+#[test]
+fn behind_another_waiter_that_has_been_woken() {
+    // low hands m to mid, which is kept off the CPU by med while high waits behind it.
+    let text = "
+        0 0 low@139 lock m
+        1 0 low@139 switch low@139 R mid@130
+        2 0 mid@130 begin m 33
+        3 0 mid@130 begin m 32
+        4 0 mid@130 switch mid@130 D high@100
+        10 0 high@100 begin m 33
+        11 0 high@100 begin m 32
+        12 0 high@100 switch high@100 D low@139
+        20 0 low@139 unlock m
+        20 0 low@139 waking mid@130 0
+        20 0 low@139 wakeup mid@130 0
+        30 0 low@139 switch low@139 R med
+        70 0 med switch med S mid@130
+        71 0 mid@130 end m 0
+        80 0 mid@130 unlock m
+        80 0 mid@130 waking high@100 0
+        80 0 mid@130 wakeup high@100 0
+        81 0 mid@130 switch mid@130 R high@100
+        82 0 high@100 end m 0";
+    check(
+        text,
+        expect![[r#"
+        mid@130 2..71 depth 1: owner_running 8 owner_runnable_behind_equal_or_more_urgent 8 released_not_running 50 spinning 3 (handed over behind less urgent 10)
+        high@100 10..82 depth 1: owner_running 18 owner_runnable_behind_less_urgent 50 released_not_running 1 spinning 3 (handed over behind less urgent 1); med instead for 40; low@139 instead for 10
+    "#]],
+    );
+}

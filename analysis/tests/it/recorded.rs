@@ -1,6 +1,6 @@
 //! Recordings taken apart.
 
-use crate::shared;
+use crate::ground_truth;
 use analysis::{Part, decompose_all, summary};
 use expect_test::{Expect, expect};
 use model::{Host, Trace, assemble};
@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 #[test]
 fn parts_sum_to_their_wait_in_every_recording() {
     let mut waits = 0;
-    for path in shared::recordings() {
-        let trace = shared::trace(&path);
+    for path in ground_truth::recordings() {
+        let trace = ground_truth::trace(&path);
         for (wait, d) in trace.waits.iter().zip(decompose_all(&trace)) {
             assert_eq!(d.parts.total(), wait.until.since(wait.begin), "{}", path.display());
             let mut at = wait.begin;
@@ -99,8 +99,8 @@ fn two_cpus() {
             699565 us, 871 switches, migrations 9 0 0, owners 0.956 0.043 0.000
             trace-cmd: 1 responses of 6887 us; 1 waits 69 us: spinning 69 (curable 0)
             don: 60 responses of 4838 us; 37 waits 248885 us: owner_running 17823 owner_runnable_behind_less_urgent 215745 released_not_running 6190 spinning 9127 (curable 215745)
-            bg0: 202 responses of 1567 us; 1 waits 1385 us: owner_running 813 owner_runnable_behind_less_urgent 288 owner_runnable_behind_equal_or_more_urgent 22 released_not_running 177 spinning 84 (curable 0)
-            own: 45 responses of 10489 us; 3 waits 3514 us: owner_running 1491 owner_runnable_behind_equal_or_more_urgent 19 released_not_running 1657 spinning 345 (curable 0)
+            bg0: 202 responses of 1567 us; 1 waits 1385 us: owner_running 894 owner_runnable_behind_less_urgent 288 owner_runnable_behind_equal_or_more_urgent 54 released_not_running 65 spinning 84 (curable 0)
+            own: 45 responses of 10489 us; 3 waits 3514 us: owner_running 1577 owner_runnable_behind_equal_or_more_urgent 110 released_not_running 1481 spinning 345 (curable 0)
             hog10: 53 responses of 9224 us; 1 waits 84 us: spinning 84 (curable 0)
             hog11: 57 responses of 8919 us; 1 waits 6705 us: owner_running 6106 owner_runnable_behind_less_urgent 288 owner_runnable_behind_equal_or_more_urgent 43 released_not_running 35 spinning 231 (curable 0)
         "#]],

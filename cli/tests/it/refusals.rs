@@ -12,69 +12,101 @@ fn check(test: &str, args: &[&str], expected: Expect) {
 
 #[test]
 fn an_empty_file() {
-    check("empty", &["info", &fixture("broken/empty.dat")], expect![[r#"
+    check(
+        "empty",
+        &["info", &fixture("broken/empty.dat")],
+        expect![[r#"
         exit 2
         resched: broken/empty.dat: in the input: the input is empty
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn no_such_file() {
-    check("absent", &["info", "absent.dat"], expect![[r#"
+    check(
+        "absent",
+        &["info", "absent.dat"],
+        expect![[r#"
         exit 2
         resched: absent.dat: No such file or directory (os error 2)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_trace_without_switches() {
-    check("no-switch", &["replay", &fixture("broken/no-switches.txt")], expect![[r#"
+    check(
+        "no-switch",
+        &["replay", &fixture("broken/no-switches.txt")],
+        expect![[r#"
         exit 2
         resched: broken/no-switches.txt: has no sched:sched_switch, so nobody knows who ran when: there is nothing to replay. `resched info` still says what is in it. Record sched:sched_switch, sched:sched_waking and sched:sched_wakeup
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_trace_without_lock_events() {
-    check("no-locks", &["replay", &fixture("broken/no-lock-events.txt")], expect![[r#"
+    check(
+        "no-locks",
+        &["replay", &fixture("broken/no-lock-events.txt")],
+        expect![[r#"
         exit 3
         resched: broken/no-lock-events.txt: has no lock events: it is replayed, but no policy can be told from another by its locks. Responses and delays can still be asked. To see locks, record lock:contention_begin and lock:contention_end too
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_recording_made_with_proxy_execution_on() {
-    check("on", &["replay", &fixture("recorded/localhandoff-proxy-on.dat")], expect![[r#"
+    check(
+        "on",
+        &["replay", &fixture("recorded/localhandoff-proxy-on.dat")],
+        expect![[r#"
         exit 3
         resched: recorded/localhandoff-proxy-on.dat: recorded with proxy execution on: its schedule already contains the boosts, so it is no baseline for a replay. It can still be analysed: `resched analyze`, `compare` and `info` take it. To predict, record with `sched_proxy_exec=0` on the kernel's command line
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_unknown_policy() {
     let file = fixture("recorded/classic3-full.dat");
-    check("policy", &["replay", &file, "--policy", "pe-9"], expect![[r#"
+    check(
+        "policy",
+        &["replay", &file, "--policy", "pe-9"],
+        expect![[r#"
         exit 2
         resched: there is no policy `pe-9`; built are: recorded, none, pe-7.3
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_unknown_table() {
     let file = fixture("recorded/classic3-full.dat");
-    check("table", &["analyze", &file, "--table", "waits"], expect![[r#"
+    check(
+        "table",
+        &["analyze", &file, "--table", "waits"],
+        expect![[r#"
         exit 2
         resched: there is no table waits; there are lock_waits, responses, response_summary, tasks, locks, inversions, inversion_summary, migrations, wakeups, run_delays, intervals, donations, notes, losses
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_unknown_ending() {
     let file = fixture("recorded/classic3-full.dat");
-    check("ending", &["replay", &file, "-o", "out.pdf"], expect![[r#"
+    check(
+        "ending",
+        &["replay", &file, "-o", "out.pdf"],
+        expect![[r#"
         exit 2
         resched: out.pdf: a schedule is written as ftrace text: give it the ending .txt
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

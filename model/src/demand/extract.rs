@@ -108,6 +108,10 @@ pub fn extract(recording: &Recording, host: Option<&Host>) -> (Demand, BTreeMap<
 impl Extract<'_> {
     pub(super) fn event(&mut self, e: &Event) {
         let at = e.at.0;
+        if !matches!(e.kind, SchedEvent::Switch { .. }) {
+            // Whoever it names as running is running.
+            self.current(e);
+        }
         let overhead = self.causes.observe(e).map_or(Nanos(0), |(_, span)| span);
         match e.kind {
             SchedEvent::Switch { .. } => self.switch(e, overhead),
@@ -167,10 +171,19 @@ impl Extract<'_> {
         }
         let id = self.id(e.tid)?;
         let start = self.start;
+        if self.builds[id.index()].asleep.is_some() {
+            self.count(DemandNote::WakeupMissing);
+            self.wake_by_interrupt(id, e.at.0);
+        }
         let b = &mut self.builds[id.index()];
         if b.arrival.is_none() {
             b.arrival = Some(Arrival::At(Timestamp(start), e.cpu));
             b.on_cpu = Some(start);
+        } else if b.on_cpu.is_none() {
+            // How it came to its CPU is not in the trace.
+            b.on_cpu = Some(e.at.0);
+            b.since = e.at.0;
+            b.total_before = b.total;
         }
         Some(b)
     }
@@ -208,8 +221,10 @@ impl Extract<'_> {
                 }
                 state => self.fall_asleep(id, at, state),
             }
-            let b = &self.builds[id.index()];
+            let b = &mut self.builds[id.index()];
             self.stretches.push(Nanos(b.total.saturating_sub(b.total_before)));
+            b.total_before = b.total;
+            b.since = u64::MAX;
         }
         if let Some(id) = self.id(next) {
             let start = self.start;

@@ -2,7 +2,7 @@
 
 use crate::listing;
 use expect_test::{Expect, expect};
-use model::{Host, Trace, assemble};
+use model::{Basis, Host, LockKind, Ownership, Trace, assemble};
 
 fn fixture(name: &str) -> Trace {
     let recording = trace_formats::read(&fixtures::bytes(name)).expect("readable");
@@ -87,4 +87,44 @@ fn proxy_execution_on() {
         gap donors-invisible x1
     "#]],
     );
+}
+
+/// Mutex wait time in which the owner is right and wrong when calls are not recorded, for what
+/// is then called exact; microseconds.
+fn exact_without_calls(name: &str) -> (u64, u64) {
+    let recording = trace_formats::read(&fixtures::bytes(name)).expect("readable");
+    let truth = assemble(&recording, None);
+    let mut poorer = recording.clone();
+    poorer.events.retain(|e| {
+        use model::SchedEvent::{MutexLock, MutexLockReturn, MutexTrylock, MutexUnlock};
+        !matches!(
+            e.kind,
+            MutexLock { .. } | MutexLockReturn { .. } | MutexTrylock { .. } | MutexUnlock { .. }
+        )
+    });
+    let guess = assemble(&poorer, None);
+    assert_eq!(truth.waits.len(), guess.waits.len());
+    let who = |trace: &Trace, owner| match owner {
+        Ownership::Held(task) => Some(trace.task(task).info.tid),
+        Ownership::Free | Ownership::Unknown => None,
+    };
+    let (mut right, mut wrong) = (0, 0);
+    for (t, g) in truth.waits.iter().zip(&guess.waits).filter(|(t, _)| t.kind == LockKind::Mutex) {
+        for span in g.ownership.iter().filter(|s| s.basis == Basis::Exact) {
+            for true_span in &t.ownership {
+                let common = span.to.min(true_span.to).since(span.from.max(true_span.from));
+                let same = who(&guess, span.owner) == who(&truth, true_span.owner);
+                *(if same { &mut right } else { &mut wrong }) += common.0;
+            }
+        }
+    }
+    (right / 1000, wrong / 1000)
+}
+
+#[test]
+fn exact_owners_are_the_same_with_and_without_calls() {
+    let (right, wrong) = exact_without_calls("recorded/classic3-full.dat");
+    assert!(right > 600_000 && wrong < right / 1000, "{right} {wrong}");
+    let (right, wrong) = exact_without_calls("recorded/affine-full-2cpus.dat");
+    assert!(right > 200_000 && wrong < right / 1000, "{right} {wrong}");
 }
