@@ -111,7 +111,13 @@ mod tests {
     fn unknown_fields_survive_a_round_trip() {
         let text = r#"{"kernel":"7.3","moon":1,"tasks":[{"comm":"low","nice":15,"mood":"good"}]}"#;
         let host = Host::from_json(text).expect("valid");
-        assert_eq!(serde_json::to_string(&host).expect("serializes"), text.replace(r#""moon":1,"tasks":[{"comm":"low","nice":15,"mood":"good"}]"#, r#""tasks":[{"comm":"low","nice":15,"mood":"good"}],"moon":1"#));
+        assert_eq!(
+            serde_json::to_string(&host).expect("serializes"),
+            text.replace(
+                r#""moon":1,"tasks":[{"comm":"low","nice":15,"mood":"good"}]"#,
+                r#""tasks":[{"comm":"low","nice":15,"mood":"good"}],"moon":1"#
+            )
+        );
         assert_eq!(host.task(Tid(9), "low").and_then(|t| t.nice), Some(15));
         assert_eq!(host.task(Tid(9), "high"), None);
     }

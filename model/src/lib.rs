@@ -29,8 +29,8 @@ pub use note::{Note, NoteKind, Severity};
 pub use response::Response;
 pub use task::{CpuSet, SchedPolicy, TaskId, TaskInfo, TaskTracker, nice_of_prio};
 pub use trace::{Lock, Task, Trace};
-pub use wakeup::Wakeup;
 pub use trace_formats::{
     Context, CpuId, Event, FormatInfo, HasReturn, LockFlags, LockId, Lost, NameId, Names, Nanos,
     PrevState, Recording, SchedEvent, Tid, Timestamp, WakeFields,
 };
+pub use wakeup::Wakeup;

@@ -29,7 +29,8 @@ impl Demand {
             tasks,
             locks,
             names,
-            latencies: crate::demand::Latencies::default(), stretches: Vec::new(),
+            latencies: crate::demand::Latencies::default(),
+            stretches: Vec::new(),
             start: Timestamp(0),
             end,
         }

@@ -16,7 +16,19 @@ impl TaskId {
 }
 
 /// Scheduling policy, as `sched_getattr` names it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum SchedPolicy {
     /// `SCHED_OTHER`.
@@ -63,7 +75,9 @@ impl TaskTracker {
     /// Takes note of the tasks an event names.
     pub fn observe(&mut self, event: &Event) {
         match event.kind {
-            SchedEvent::Switch { prev, prev_comm, prev_prio, next, next_comm, next_prio, .. } => {
+            SchedEvent::Switch {
+                prev, prev_comm, prev_prio, next, next_comm, next_prio, ..
+            } => {
                 self.note(prev, prev_comm, Some(prev_prio));
                 self.note(next, next_comm, Some(next_prio));
             }

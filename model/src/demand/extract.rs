@@ -358,7 +358,9 @@ impl Extract<'_> {
         let armed = asleep.timer.filter(|(expiry, ..)| at >= *expiry && at < expiry + 10_000_000);
         let span = match armed {
             // From the arming of its timer, less what it still ran before it slept.
-            Some((_, since, total)) => at.saturating_sub(since).saturating_sub(b.total - total),
+            Some((_, since, total)) => {
+                at.saturating_sub(since).saturating_sub(b.total.saturating_sub(total))
+            }
             None => at.saturating_sub(asleep.since),
         };
         let until = SleepEnd::After(Nanos(span));
