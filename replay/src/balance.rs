@@ -69,7 +69,7 @@ impl Engine<'_> {
         task.cpu = to;
         task.wake_cpu = to;
         self.enqueue(to, t);
-        self.wakeup_preempt(to, t, false);
+        self.wakeup_preempt(to, t, crate::fair::Join::Again);
     }
 
     /// A CPU that runs out of realtime work takes the most urgent task that waits elsewhere (6.1).

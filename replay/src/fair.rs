@@ -15,6 +15,15 @@ pub(crate) enum Join {
     New,
 }
 
+/// How a fair task leaves its queue to sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leave {
+    /// It stays as a delayed sleeper while it is not eligible (`DELAY_DEQUEUE`).
+    MayDelay,
+    /// It leaves at once: it exits, or returns to its own CPU.
+    AtOnce,
+}
+
 /// Whether the current task's protected slice counts in a pick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protection {
@@ -177,14 +186,14 @@ impl Engine<'_> {
     }
 
     /// Leaves the queue for good, or stays as a delayed sleeper: true when it left.
-    pub(crate) fn fair_dequeue_sleep(&mut self, cpu: usize, t: T, may_delay: bool) -> bool {
+    pub(crate) fn fair_dequeue_sleep(&mut self, cpu: usize, t: T, leave: Leave) -> bool {
         self.account(cpu);
         if self.cpus[cpu].fair.next == Some(t) {
             self.cpus[cpu].fair.next = None;
         }
         let eligible = self.fair_load(cpu).is_eligible(self.task(t).fair.vruntime);
         self.update_lag(cpu, t);
-        if may_delay && !eligible {
+        if leave == Leave::MayDelay && !eligible {
             self.tasks[t as usize].delayed = true;
             self.arm_hrtick(cpu);
             return false;
@@ -353,9 +362,9 @@ impl Engine<'_> {
     }
 
     /// Wakeup preemption of the fair donor by the fair task `p` (5.7).
-    pub(crate) fn fair_wakeup_preempt(&mut self, cpu: usize, p: T, forked: bool) {
+    pub(crate) fn fair_wakeup_preempt(&mut self, cpu: usize, p: T, join: Join) {
         let Some(s) = self.cpus[cpu].donor else { return };
-        let verdict = self.fair_verdict(cpu, s, p, forked);
+        let verdict = self.fair_verdict(cpu, s, p, join);
         match verdict {
             Verdict::Nothing => {}
             Verdict::Update => {
@@ -389,7 +398,7 @@ impl Engine<'_> {
         }
     }
 
-    fn fair_verdict(&mut self, cpu: usize, s: T, p: T, forked: bool) -> Verdict {
+    fn fair_verdict(&mut self, cpu: usize, s: T, p: T, join: Join) -> Verdict {
         if s == p {
             return Verdict::Nothing;
         }
@@ -410,7 +419,7 @@ impl Engine<'_> {
             }
             return Verdict::Update;
         }
-        if forked {
+        if join == Join::New {
             return Verdict::Update;
         }
         if self.fair_pick(cpu, Protection::Respect) == Some(p) {

@@ -7,6 +7,13 @@ use crate::wake::Waker;
 use model::demand::{LockIndex, SleepEnd};
 use model::{Context, LockFlags, Nanos, Op, PrevState, SchedEvent, SchedParams, TaskId};
 
+/// Whether the recording has a critical section after a trylock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Section {
+    Follows,
+    Absent,
+}
+
 impl Engine<'_> {
     /// Runs the zero-length steps of the task on `cpu`: true when anything happened.
     pub(crate) fn step(&mut self, cpu: usize) -> bool {
@@ -95,7 +102,10 @@ impl Engine<'_> {
                     self.next_op(t);
                 }
             }
-            Op::TryLock { lock, acquired } => self.try_lock(cpu, t, lock, acquired),
+            Op::TryLock { lock, acquired } => {
+                let recorded = if acquired { Section::Follows } else { Section::Absent };
+                self.try_lock(cpu, t, lock, recorded);
+            }
             Op::Unlock(lock) => {
                 self.next_op(t);
                 self.unlock(cpu, t, lock);
@@ -130,14 +140,14 @@ impl Engine<'_> {
         self.schedule(cpu, Entry::Voluntary);
     }
 
-    fn try_lock(&mut self, cpu: usize, t: T, lock: LockIndex, acquired: bool) {
+    fn try_lock(&mut self, cpu: usize, t: T, lock: LockIndex, recorded: Section) {
         let taken = self.locks[lock.index()].word.try_lock(t, crate::rule::mutex::Want::Lock);
         let kind = SchedEvent::MutexTrylock { lock: self.lock_id(lock), ret: i32::from(taken) };
         self.emit(cpu, Context::Task, kind);
-        if acquired && !taken {
+        if recorded == Section::Follows && !taken {
             self.tasks[t as usize].skipped.push(lock);
         }
-        if taken && !acquired {
+        if taken && recorded == Section::Absent {
             // The recording has no section to run: give it back.
             self.unlock(cpu, t, lock);
         }

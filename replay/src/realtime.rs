@@ -1,6 +1,7 @@
 //! The realtime and deadline classes on one CPU.
 
 use crate::engine::{Engine, NEVER};
+use crate::fair::Join;
 use crate::state::{Class, T, TimerKind};
 use model::SchedPolicy;
 
@@ -111,7 +112,7 @@ impl Engine<'_> {
         }
         if self.task(t).is_queued() && self.task(t).class == Class::Deadline {
             self.dl_enqueue(cpu, t);
-            self.wakeup_preempt(cpu, t, false);
+            self.wakeup_preempt(cpu, t, Join::Again);
         }
     }
 

@@ -1,7 +1,7 @@
 //! `schedule()`: block, pick a scheduling context, walk to an execution context, switch.
 
 use crate::engine::{Engine, NEVER};
-use crate::fair::Protection;
+use crate::fair::{Join, Leave, Protection};
 use crate::rule::walk::{Link, Owner, Step, step};
 use crate::state::{Class, OnRq, Phase, T};
 use model::{Context, PrevState, SchedEvent};
@@ -145,14 +145,14 @@ impl Engine<'_> {
         if self.mechanisms.proxy_execution && self.task(p).blocked_on.is_some() {
             return;
         }
-        let special = self.task(p).phase == Phase::Done;
-        self.block(cpu, p, !special);
+        let done = self.task(p).phase == Phase::Done;
+        self.block(cpu, p, if done { Leave::AtOnce } else { Leave::MayDelay });
     }
 
     /// Takes a sleeping task off its queue; a fair one may stay as a delayed sleeper.
-    pub(crate) fn block(&mut self, cpu: usize, p: T, may_delay: bool) {
+    pub(crate) fn block(&mut self, cpu: usize, p: T, leave: Leave) {
         let left = match self.task(p).class {
-            Class::Fair => self.fair_dequeue_sleep(cpu, p, may_delay),
+            Class::Fair => self.fair_dequeue_sleep(cpu, p, leave),
             Class::Realtime => self.rt_dequeue(cpu, p),
             Class::Deadline => self.dl_dequeue(cpu, p),
             Class::Idle => true,
@@ -229,7 +229,7 @@ impl Engine<'_> {
                 _ => {
                     self.tasks[x as usize].blocked_on = None;
                     self.drop_donor(cpu);
-                    self.block(cpu, x, true);
+                    self.block(cpu, x, Leave::MayDelay);
                     return Walk::Again;
                 }
             }
@@ -238,7 +238,7 @@ impl Engine<'_> {
         self.note(format!("deadlock: the lock chain of task {tid} ends in a cycle"));
         self.tasks[donor as usize].blocked_on = None;
         self.drop_donor(cpu);
-        self.block(cpu, donor, true);
+        self.block(cpu, donor, Leave::MayDelay);
         Walk::Again
     }
 
@@ -272,7 +272,7 @@ impl Engine<'_> {
             dest_cpu: self.machine.cpus[target],
         };
         self.emit(cpu, Context::Task, kind);
-        self.wakeup_preempt(target, x, false);
+        self.wakeup_preempt(target, x, Join::Again);
     }
 
     /// Takes a queued task off its queue for another one.
@@ -297,7 +297,7 @@ impl Engine<'_> {
         self.tasks[t as usize].on_rq = OnRq::Queued;
         self.cpus[cpu].n_running += 1;
         match self.task(t).class {
-            Class::Fair => self.fair_enqueue(cpu, t, crate::fair::Join::Again),
+            Class::Fair => self.fair_enqueue(cpu, t, Join::Again),
             Class::Realtime => self.rt_enqueue(cpu, t),
             Class::Deadline => self.dl_enqueue(cpu, t),
             Class::Idle => {}

@@ -1,7 +1,7 @@
 //! Wakeups: who becomes runnable, where, and whether that preempts.
 
 use crate::engine::Engine;
-use crate::fair::Join;
+use crate::fair::{Join, Leave};
 use crate::state::{Class, OnRq, T};
 use model::{Context, SchedEvent};
 
@@ -12,6 +12,15 @@ pub(crate) enum Waker {
     Task(usize),
     /// A timer or device interrupt on this CPU.
     Interrupt(usize),
+}
+
+/// Where a woken task that must be placed comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum From {
+    /// It was off every runqueue.
+    Sleep,
+    /// It was a donor on its owner's runqueue.
+    OwnersCpu,
 }
 
 impl Waker {
@@ -38,22 +47,23 @@ impl Engine<'_> {
         let fields = self.wake_fields(p);
         self.emit(waker.cpu(), waker.context(), SchedEvent::Waking(fields));
         let home = self.task(p).cpu;
-        let mut returned = false;
+        let mut from = From::Sleep;
         if self.task(p).is_queued() {
             if self.task(p).delayed {
                 self.fair_undelay(home, p);
             }
-            returned = self.return_donor(home, p);
-            if !returned {
+            if self.return_donor(home, p) {
+                from = From::OwnersCpu;
+            } else {
                 if !self.task(p).on_cpu {
-                    self.wakeup_preempt(home, p, false);
+                    self.wakeup_preempt(home, p, Join::Again);
                 }
                 self.local_handoff(home, p);
                 self.finish_wake(p, waker);
                 return;
             }
         }
-        self.wake_elsewhere(p, waker, returned);
+        self.wake_elsewhere(p, waker, from);
     }
 
     /// A donor that sits on its owner's runqueue is dequeued there: true when it must be placed.
@@ -80,7 +90,7 @@ impl Engine<'_> {
             self.resched(home, self.costs.wake_busy);
             self.emit_donor(home);
         }
-        self.block(home, p, false);
+        self.block(home, p, Leave::AtOnce);
         true
     }
 
@@ -90,10 +100,10 @@ impl Engine<'_> {
         }
     }
 
-    fn wake_elsewhere(&mut self, p: T, waker: Waker, returned: bool) {
+    fn wake_elsewhere(&mut self, p: T, waker: Waker, from: From) {
         let orig = self.task(p).cpu;
         let dest = self.select_cpu(p, waker);
-        if returned {
+        if from == From::OwnersCpu {
             self.out.return_migrations += 1;
             let kind = SchedEvent::ProxyReturn {
                 tid: self.task(p).tid,
@@ -112,7 +122,7 @@ impl Engine<'_> {
             self.dl_wake(p);
         }
         self.enqueue(dest, p);
-        self.wakeup_preempt(dest, p, false);
+        self.wakeup_preempt(dest, p, Join::Again);
         self.finish_wake(p, waker);
         self.push_realtime(dest, p);
     }
@@ -144,11 +154,11 @@ impl Engine<'_> {
         }
         let fields = self.wake_fields(p);
         self.emit(waker.cpu(), waker.context(), SchedEvent::WakeupNew(fields));
-        self.wakeup_preempt(cpu, p, true);
+        self.wakeup_preempt(cpu, p, Join::New);
     }
 
     /// Kernel model 4.6: everything compares against the donor, never the executing owner.
-    pub(crate) fn wakeup_preempt(&mut self, cpu: usize, p: T, forked: bool) {
+    pub(crate) fn wakeup_preempt(&mut self, cpu: usize, p: T, join: Join) {
         let class = self.task(p).class;
         let running_class = self.cpus[cpu].next_class;
         let delay = if self.cpus[cpu].running.is_none() {
@@ -169,7 +179,7 @@ impl Engine<'_> {
             return;
         };
         match class {
-            Class::Fair => self.fair_wakeup_preempt(cpu, p, forked),
+            Class::Fair => self.fair_wakeup_preempt(cpu, p, join),
             Class::Realtime if self.task(p).prio < self.task(donor).prio => {
                 self.resched(cpu, delay)
             }

@@ -59,11 +59,11 @@ impl<'n> SwitchCauses<'n> {
                     cpu.woken = Some((w.tid, at));
                 }
             }
-            SchedEvent::HrtimerStart { function, expires_ns, .. } => {
-                if self.names.text(function) == "hrtick" {
-                    let cpu = self.cpus.entry(event.cpu).or_default();
-                    cpu.slice_timer = u64::try_from(expires_ns).ok();
-                }
+            SchedEvent::HrtimerStart { function, expires_ns, .. }
+                if self.names.text(function) == "hrtick" =>
+            {
+                let cpu = self.cpus.entry(event.cpu).or_default();
+                cpu.slice_timer = u64::try_from(expires_ns).ok();
             }
             SchedEvent::Switch { next, .. } => return self.switch(event, next),
             _ => {}

@@ -91,9 +91,7 @@ fn refine(dates: &[u64], gap: u64) -> Option<u64> {
         let last = dates.iter().take_while(|d| (**d - dates[0]) / gap <= window).last()?;
         let span = last - dates[0];
         let n = (span + period / 2) / period;
-        if n > 0 {
-            period = (span + n / 2) / n;
-        }
+        period = (span + n / 2).checked_div(n).unwrap_or(period).max(1);
     }
     let round = (period + 500) / 1000 * 1000;
     let n = total / period.max(1);

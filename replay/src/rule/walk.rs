@@ -70,24 +70,28 @@ pub fn step(link: Link) -> Step {
 mod tests {
     use super::*;
 
-    fn at(waits: bool, running: bool, chain: bool, owner: Option<Owner>) -> Step {
-        step(Link { waits, is_running_here: running, running_in_chain: chain, owner })
+    fn at([waits, is_running_here, running_in_chain]: [bool; 3], owner: Option<Owner>) -> Step {
+        step(Link { waits, is_running_here, running_in_chain, owner })
     }
 
     #[test]
     fn every_row_of_the_table() {
         let rows = [
-            ("1  edge cut, running", at(false, true, true, None), Step::RunIt),
-            ("2  edge cut, not running", at(false, false, false, None), Step::Deactivate),
-            ("4  no owner, running", at(true, true, true, None), Step::RunIt),
-            ("5  no owner, not running", at(true, false, false, None), Step::Deactivate),
-            ("6  asleep, running in chain", at(true, false, true, Some(Owner::Asleep)), Step::Idle),
-            ("7  asleep", at(true, false, false, Some(Owner::Asleep)), Step::Deactivate),
-            ("8  remote, in chain", at(true, true, true, Some(Owner::Elsewhere)), Step::Idle),
-            ("9  remote", at(true, false, false, Some(Owner::Elsewhere)), Step::Migrate),
-            ("10 arriving", at(true, false, false, Some(Owner::Arriving)), Step::Idle),
-            ("12 itself", at(true, false, false, Some(Owner::Itself)), Step::Idle),
-            ("13 here", at(true, false, false, Some(Owner::Here)), Step::Follow),
+            ("1  edge cut, running", at([false, true, true], None), Step::RunIt),
+            ("2  edge cut, not running", at([false, false, false], None), Step::Deactivate),
+            ("4  no owner, running", at([true, true, true], None), Step::RunIt),
+            ("5  no owner, not running", at([true, false, false], None), Step::Deactivate),
+            (
+                "6  asleep, running in chain",
+                at([true, false, true], Some(Owner::Asleep)),
+                Step::Idle,
+            ),
+            ("7  asleep", at([true, false, false], Some(Owner::Asleep)), Step::Deactivate),
+            ("8  remote, in chain", at([true, true, true], Some(Owner::Elsewhere)), Step::Idle),
+            ("9  remote", at([true, false, false], Some(Owner::Elsewhere)), Step::Migrate),
+            ("10 arriving", at([true, false, false], Some(Owner::Arriving)), Step::Idle),
+            ("12 itself", at([true, false, false], Some(Owner::Itself)), Step::Idle),
+            ("13 here", at([true, false, false], Some(Owner::Here)), Step::Follow),
         ];
         for (row, got, expected) in rows {
             assert_eq!(got, expected, "row {row}");

@@ -1,5 +1,7 @@
 //! All of `replay` through its public interface, linked once.
 
+#![expect(clippy::disallowed_methods, reason = "recordings are files")]
+
 mod identity;
 mod scenario;
 mod timeline;
