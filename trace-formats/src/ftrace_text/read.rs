@@ -34,6 +34,9 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Recording, Error> {
             reader.odd(number, "ends in the middle: the text was cut; it was left out");
         } else {
             reader.line(&String::from_utf8_lossy(line), number);
+            if is_unfinished {
+                reader.odd(number, "has no end: the text may be cut; it was read as it stands");
+            }
         }
     }
     if reader.records == 0 && !bytes.starts_with(b"# tracer:") {

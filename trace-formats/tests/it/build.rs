@@ -1,0 +1,258 @@
+//! trace.dat files made in memory: any version, byte order, word size and compression.
+
+use std::io::Write;
+
+/// What varies between trace.dat files.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    /// `'6'` or `'7'`.
+    pub version: u8,
+    pub is_big: bool,
+    pub long_size: u8,
+    /// `none`, `zlib` or `zstd`; version 6 knows none.
+    pub compression: &'static str,
+}
+
+const PAGE: usize = 4096;
+
+const SWITCH: &str = "name: sched_switch
+ID: 316
+format:
+\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;
+\tfield:unsigned char common_flags;\toffset:2;\tsize:1;\tsigned:0;
+\tfield:unsigned char common_preempt_count;\toffset:3;\tsize:1;\tsigned:0;
+\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;
+
+\tfield:char prev_comm[16];\toffset:8;\tsize:16;\tsigned:0;
+\tfield:pid_t prev_pid;\toffset:24;\tsize:4;\tsigned:1;
+\tfield:int prev_prio;\toffset:28;\tsize:4;\tsigned:1;
+\tfield:long prev_state;\toffset:32;\tsize:LONG;\tsigned:1;
+\tfield:char next_comm[16];\toffset:AFTER;\tsize:16;\tsigned:0;
+\tfield:pid_t next_pid;\toffset:PID;\tsize:4;\tsigned:1;
+\tfield:int next_prio;\toffset:PRIO;\tsize:4;\tsigned:1;
+
+print fmt: \"\"
+";
+
+pub(crate) struct Writer {
+    pub bytes: Vec<u8>,
+    shape: Shape,
+}
+
+impl Writer {
+    pub(crate) fn new(shape: Shape) -> Self {
+        Self { bytes: Vec::new(), shape }
+    }
+
+    /// A number of `size` bytes in the file's byte order.
+    pub(crate) fn number(&mut self, value: u64, size: u8) {
+        let little = value.to_le_bytes();
+        let mut bytes = little[..usize::from(size)].to_vec();
+        if self.shape.is_big {
+            bytes.reverse();
+        }
+        self.bytes.extend(bytes);
+    }
+
+    pub(crate) fn text(&mut self, text: &str) {
+        self.bytes.extend(text.as_bytes());
+        self.bytes.push(0);
+    }
+
+    fn sized(&mut self, text: &str) {
+        self.number(text.len() as u64, 8);
+        self.bytes.extend(text.as_bytes());
+    }
+
+    fn comm(&mut self, name: &str) {
+        let mut bytes = name.as_bytes().to_vec();
+        bytes.resize(16, 0);
+        self.bytes.extend(bytes);
+    }
+
+    fn pad_to(&mut self, multiple: usize) {
+        let length = self.bytes.len().next_multiple_of(multiple);
+        self.bytes.resize(length, 0);
+    }
+}
+
+/// The format of `sched_switch` on a machine with words of `long` bytes.
+fn switch_format(long: u8) -> String {
+    let after = 32 + u64::from(long);
+    SWITCH
+        .replace("LONG", &long.to_string())
+        .replace("AFTER", &after.to_string())
+        .replace("PID", &(after + 16).to_string())
+        .replace("PRIO", &(after + 20).to_string())
+}
+
+/// One page: A gives way to B, then B sleeps and A runs again, 1 ms later.
+pub(crate) fn page(shape: Shape, pids: (u64, u64)) -> Vec<u8> {
+    let mut records = Writer::new(shape);
+    for (delta, (prev, next), state) in [(5u64, pids, 0), (1_000_000, (pids.1, pids.0), 1)] {
+        let mut record = Writer::new(shape);
+        record.number(316, 2);
+        record.number(0, 2);
+        record.number(prev, 4);
+        record.comm(&format!("task-{prev}"));
+        record.number(prev, 4);
+        record.number(120, 4);
+        record.number(state, shape.long_size);
+        record.comm(&format!("task-{next}"));
+        record.number(next, 4);
+        record.number(120, 4);
+        let words = record.bytes.len() as u64 / 4;
+        let head = if shape.is_big { words << 27 | delta } else { delta << 5 | words };
+        records.number(head, 4);
+        records.bytes.extend(record.bytes);
+    }
+    let mut page = Writer::new(shape);
+    page.number(7_000_000_000, 8);
+    page.number(records.bytes.len() as u64, shape.long_size);
+    page.bytes.extend(records.bytes);
+    page.pad_to(PAGE);
+    page.bytes
+}
+
+fn head(shape: Shape) -> Writer {
+    let mut w = Writer::new(shape);
+    w.bytes.extend(b"\x17\x08\x44tracing");
+    w.bytes.extend([shape.version, 0, u8::from(shape.is_big), shape.long_size]);
+    w.number(PAGE as u64, 4);
+    w
+}
+
+fn header_page(w: &mut Writer) {
+    let long = w.shape.long_size;
+    w.text("header_page");
+    w.sized(&format!(
+        "\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;\n\
+         \tfield: local_t commit;\toffset:8;\tsize:{long};\tsigned:1;\n\
+         \tfield: char data;\toffset:{};\tsize:{};\tsigned:1;\n",
+        8 + long,
+        PAGE - 8 - usize::from(long),
+    ));
+    w.text("header_event");
+    w.sized("");
+}
+
+fn event_systems(w: &mut Writer) {
+    w.number(1, 4);
+    w.text("sched");
+    w.number(1, 4);
+    let format = switch_format(w.shape.long_size);
+    w.sized(&format);
+}
+
+/// A whole file: the given pages, one CPU each.
+pub(crate) fn trace_dat(shape: Shape, pages: &[Vec<u8>]) -> Vec<u8> {
+    if shape.version == b'6' { version_6(shape, pages) } else { version_7(shape, pages) }
+}
+
+fn version_6(shape: Shape, pages: &[Vec<u8>]) -> Vec<u8> {
+    let mut w = head(shape);
+    header_page(&mut w);
+    w.number(0, 4);
+    event_systems(&mut w);
+    w.number(0, 4);
+    w.number(0, 4);
+    w.number(0, 8);
+    w.number(pages.len() as u64, 4);
+    w.bytes.extend(b"flyrecord\0");
+    let first = (w.bytes.len() + 16 * pages.len()).next_multiple_of(PAGE);
+    for cpu in 0..pages.len() {
+        w.number((first + cpu * PAGE) as u64, 8);
+        w.number(PAGE as u64, 8);
+    }
+    w.pad_to(PAGE);
+    pages.iter().for_each(|page| w.bytes.extend(page));
+    w.bytes
+}
+
+fn packed(shape: Shape, data: &[u8]) -> Vec<u8> {
+    match shape.compression {
+        "zlib" => {
+            let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), Default::default());
+            encoder.write_all(data).expect("memory");
+            encoder.finish().expect("memory")
+        }
+        _ => zstd::bulk::compress(data, 3).expect("memory"),
+    }
+}
+
+/// `sizes`, then the packed bytes.
+fn chunk(w: &mut Writer, data: &[u8]) {
+    let small = packed(w.shape, data);
+    w.number(small.len() as u64, 4);
+    w.number(data.len() as u64, 4);
+    w.bytes.extend(small);
+}
+
+fn section(w: &mut Writer, id: u64, content: &[u8]) -> u64 {
+    let at = w.bytes.len() as u64;
+    let is_packed = w.shape.compression != "none";
+    let mut body = Writer::new(w.shape);
+    if is_packed {
+        chunk(&mut body, content)
+    } else {
+        body.bytes.extend(content)
+    }
+    w.number(id, 2);
+    w.number(u64::from(is_packed), 2);
+    w.number(0, 4);
+    w.number(body.bytes.len() as u64, 8);
+    w.bytes.extend(body.bytes);
+    at
+}
+
+fn version_7(shape: Shape, pages: &[Vec<u8>]) -> Vec<u8> {
+    let mut w = head(shape);
+    w.text(shape.compression);
+    w.text(if shape.compression == "none" { "" } else { "1" });
+    let place = w.bytes.len();
+    w.number(0, 8);
+    let mut content = Writer::new(shape);
+    header_page(&mut content);
+    let info = section(&mut w, 16, &content.bytes);
+    let mut content = Writer::new(shape);
+    event_systems(&mut content);
+    let formats = section(&mut w, 18, &content.bytes);
+    let mut buffer = Writer::new(shape);
+    buffer.number(0, 8);
+    buffer.text("");
+    buffer.text("mono");
+    buffer.number(PAGE as u64, 4);
+    buffer.number(pages.len() as u64, 4);
+    for (cpu, page) in pages.iter().enumerate() {
+        w.pad_to(PAGE);
+        buffer.number(cpu as u64, 4);
+        buffer.number(w.bytes.len() as u64, 8);
+        let before = w.bytes.len();
+        if shape.compression == "none" {
+            w.bytes.extend(page);
+        } else {
+            w.number(1, 4);
+            chunk(&mut w, page);
+        }
+        buffer.number((w.bytes.len() - before) as u64, 8);
+    }
+    let mut options = Writer::new(shape);
+    for (id, data) in [(16, Some(info)), (18, Some(formats)), (3, None)] {
+        let mut value = Writer::new(shape);
+        match data {
+            Some(at) => value.number(at, 8),
+            None => value.bytes.clone_from(&buffer.bytes),
+        }
+        options.number(id, 2);
+        options.number(value.bytes.len() as u64, 4);
+        options.bytes.extend(value.bytes);
+    }
+    options.number(0, 2);
+    options.number(8, 4);
+    options.number(0, 8);
+    let at = section(&mut w, 0, &options.bytes);
+    let mut pointer = Writer::new(shape);
+    pointer.number(at, 8);
+    w.bytes[place..place + 8].copy_from_slice(&pointer.bytes);
+    w.bytes
+}

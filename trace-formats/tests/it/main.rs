@@ -1,0 +1,9 @@
+//! All of `trace-formats` through its public interface, linked once.
+
+#![expect(clippy::disallowed_methods, reason = "recordings are files")]
+
+mod build;
+mod corpus;
+mod damage;
+mod every_layout;
+mod message;
