@@ -35,6 +35,8 @@ pub(crate) enum Weakness {
     NoLockEvents,
     /// Events were lost.
     Lossy,
+    /// Some time stamps are hours away from the rest.
+    OutOfTime,
 }
 
 impl Weakness {
@@ -55,6 +57,11 @@ impl Weakness {
             Self::Lossy => {
                 "events were lost while recording: numbers that touch a loss are marked, and the \
                  replay is inconclusive. Record again with larger buffers"
+            }
+            Self::OutOfTime => {
+                "more than an hour of silence splits the events: time stamps are damaged, or the \
+                 file holds several recordings. Only the stretch with the most events is \
+                 replayed. `resched analyze` takes all of them"
             }
         }
     }
@@ -96,6 +103,9 @@ impl Study {
         }
         if !self.recorded.lost.is_empty() {
             list.push(Weakness::Lossy);
+        }
+        if self.guesses.contains_key(&DemandNote::OutOfTime) {
+            list.push(Weakness::OutOfTime);
         }
         list
     }

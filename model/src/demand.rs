@@ -9,6 +9,7 @@ mod latency;
 mod machine;
 mod program;
 mod sleep;
+mod unbroken;
 mod unseen;
 
 pub use extract::{DemandNote, extract};

@@ -3,6 +3,7 @@
 use super::latency::SwitchCauses;
 use super::program::{Asleep, Build, Contending};
 use super::sleep::{TimerSleep, find_period};
+use super::unbroken::unbroken;
 use super::unseen::{self, Holder};
 use super::{
     Arrival, Demand, DemandLock, LockIndex, Op, SchedParams, SleepEnd, TaskDemand, latency, machine,
@@ -28,6 +29,8 @@ pub enum DemandNote {
     WakerContextGuessed,
     /// A wait was still going on when the recording ended.
     WaitCutOff,
+    /// An event lies behind or before an hour of silence: a damaged time stamp. It is left out.
+    OutOfTime,
 }
 
 pub(super) struct Extract<'r> {
@@ -60,10 +63,10 @@ pub(super) struct Extract<'r> {
 /// Total: what the trace leaves open is guessed and counted in the notes.
 #[must_use]
 pub fn extract(recording: &Recording, host: Option<&Host>) -> (Demand, BTreeMap<DemandNote, u64>) {
-    let start = recording.events.first().map_or(Timestamp(0), |e| e.at);
-    let end = recording.events.last().map_or(start, |e| e.at);
-    let has_mutex_calls =
-        recording.events.iter().any(|e| matches!(e.kind, SchedEvent::MutexUnlock { .. }));
+    let events = unbroken(&recording.events);
+    let start = events.first().map_or(Timestamp(0), |e| e.at);
+    let end = events.last().map_or(start, |e| e.at);
+    let has_mutex_calls = events.iter().any(|e| matches!(e.kind, SchedEvent::MutexUnlock { .. }));
     let pass = |typical| {
         let mut x = Extract {
             recording,
@@ -84,7 +87,7 @@ pub fn extract(recording: &Recording, host: Option<&Host>) -> (Demand, BTreeMap<
             start: start.0,
             notes: BTreeMap::new(),
         };
-        for event in &recording.events {
+        for event in events {
             x.tracker.observe(event);
             let n = x.tracker.tasks().len();
             x.builds.resize_with(n, Build::default);
@@ -101,6 +104,10 @@ pub fn extract(recording: &Recording, host: Option<&Host>) -> (Demand, BTreeMap<
         };
         let known = std::mem::take(&mut x.sections);
         x = pass(known.into_iter().map(|(key, spans)| (key, median(spans))).collect());
+    }
+    let left_out = recording.events.len() - events.len();
+    if left_out > 0 {
+        x.notes.insert(DemandNote::OutOfTime, left_out as u64);
     }
     x.finish(end)
 }
