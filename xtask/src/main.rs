@@ -2,6 +2,7 @@
 
 mod check;
 mod docs;
+mod fidelity;
 mod fixtures;
 mod layers;
 mod sizes;
@@ -10,13 +11,15 @@ mod tree;
 use anyhow::{Result, bail};
 
 /// Names of the tasks, for the check that documents name no other.
-const TASKS: [&str; 2] = ["check", "fixtures"];
+const TASKS: [&str; 3] = ["check", "fixtures", "fidelity"];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["check"] => check::run(),
         ["fixtures"] => check::report("fixtures", &fixtures::problems()?),
+        ["fidelity"] => fidelity::run(None),
+        ["fidelity", folder] => fidelity::run(Some(folder)),
         _ => bail!("usage: cargo xtask {}", TASKS.join("|")),
     }
 }
