@@ -15,6 +15,15 @@ pub(crate) fn run() -> Result<()> {
     }
     execute("cargo fmt --all --check")?;
     execute("cargo clippy --workspace --all-targets -- -D warnings")?;
+    // A test that passes is silent, so what was not tested is said here.
+    if !tree::root().join("../shared/ground-truth").exists() {
+        say("skipped: tests on the recordings beside the repository; there are none");
+    }
+    for tool in ["trace-cmd", "python3"] {
+        if Command::new(tool).arg("--help").output().is_err() {
+            say(&format!("skipped: comparisons with {tool}, which is not installed"));
+        }
+    }
     let test = docs::test_command()?.context("README.md promises no test command")?;
     execute(&test)
 }

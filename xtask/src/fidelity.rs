@@ -54,11 +54,11 @@ fn build() -> Result<PathBuf> {
     let output = Command::new("cargo").args(command).current_dir(tree::root()).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let messages = String::from_utf8_lossy(&output.stdout).into_owned();
-    let executables = messages.lines().filter_map(|line| {
+    let mut executables = messages.lines().filter_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
         Some(PathBuf::from(message["executable"].as_str()?))
     });
-    executables.last().context("cargo names no executable")
+    executables.next_back().context("cargo names no executable")
 }
 
 fn judged(judge: &Path, binary: &Path, truth: &Path, detail: &str) -> Result<Judged> {

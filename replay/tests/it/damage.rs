@@ -20,12 +20,6 @@ fn replayed(bytes: &[u8], host: Option<&Host>) -> u32 {
     let Ok(recording) = read_with(bytes, &Limits { unpacked: 64 << 20 }) else { return 0 };
     let (demand, _) = model::demand::extract(&recording, host);
     let mut schedules = 0;
-    eprintln!(
-        "span {:?} events {} ops {}",
-        recording.span,
-        recording.events.len(),
-        demand.tasks.iter().map(|t| t.ops.len()).sum::<usize>()
-    );
     for policy in [Policy::None, Policy::Pe73] {
         let schedule = replay::replay(&demand, policy, &Options::default());
         schedules += u32::from(!schedule.recording.events.is_empty());
