@@ -8,12 +8,14 @@ mod extract;
 mod latency;
 mod machine;
 mod program;
+mod rounds;
 mod sleep;
 mod unbroken;
 mod unseen;
 
 pub use extract::{DemandNote, extract};
 pub use latency::{SwitchCause, SwitchCauses};
+pub use rounds::Rounds;
 
 use crate::{
     CpuId, CpuSet, LockFlags, LockId, Names, Nanos, PrevState, SchedPolicy, TaskId, TaskInfo,
@@ -175,6 +177,8 @@ pub struct TaskDemand {
     pub initial_fair: Option<InitialFair>,
     /// Its program.
     pub ops: Vec<Op>,
+    /// The loop in it that goes on as long as there is time, if there is one.
+    pub rounds: Option<Rounds>,
 }
 
 /// One lock of a demand.

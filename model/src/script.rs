@@ -84,6 +84,7 @@ fn task(n: u32, task: &script::Task, names: &mut Names) -> TaskDemand {
         sched,
         affinity: Some(CpuSet::of(&task.allowed)),
         holds: task.holds.iter().map(|&n| lock_index(n)).collect(),
+        rounds: None,
         initial_fair: task.fair.map(|f| InitialFair {
             vruntime_ns: f.vruntime_ns,
             deadline_ns: f.deadline_ns,

@@ -312,6 +312,8 @@ fn new_task(task: &TaskDemand, demand: &Demand) -> Task {
         tid: task.info.tid,
         comm: task.info.comm,
         pc: 0,
+        seam: task.rounds.as_ref().and_then(|r| r.seams.first()).copied().unwrap_or(usize::MAX),
+        repeated: 0,
         left: 0,
         phase: Phase::Program,
         asleep: Some(model::PrevState::Interruptible),

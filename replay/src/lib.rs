@@ -66,8 +66,6 @@ pub struct TaskTime {
     pub executed: Nanos,
     /// Charged to its scheduling context.
     pub charged: Nanos,
-    /// How many ops of its program it finished by the end of the span.
-    pub ops_done: usize,
 }
 
 /// A replayed schedule.
@@ -86,8 +84,8 @@ pub struct Schedule {
 /// Re-schedules `demand` under `policy`.
 ///
 /// Same input, same events, in the same order, on any machine. The replay ends
-/// with the recorded span; what a task asks for after its last recorded op is
-/// unknown, so it leaves its CPU there.
+/// with the recorded span. A task that comes to the end of its recorded program goes
+/// on with its loop if it has one; else what it asks for next is unknown, and it leaves its CPU.
 ///
 /// # Panics
 ///
@@ -96,11 +94,8 @@ pub struct Schedule {
 pub fn replay(demand: &Demand, policy: Policy, options: &Options) -> Schedule {
     let mut engine = Engine::new(demand, policy.mechanisms(), options.costs);
     engine.run();
-    let time = |t: &state::Task| TaskTime {
-        executed: Nanos(t.executed),
-        charged: Nanos(t.charged),
-        ops_done: t.pc,
-    };
+    let time =
+        |t: &state::Task| TaskTime { executed: Nanos(t.executed), charged: Nanos(t.charged) };
     let times = engine.tasks.iter().map(time).collect();
     let out = engine.out;
     let counts = ProxyCounts {

@@ -84,7 +84,28 @@ impl Engine<'_> {
         }
     }
 
+    /// A round of a closed loop is over: the next one, once more an earlier one, or the loop's end.
+    fn end_round(&mut self, t: T) {
+        let Some(rounds) = &self.demand.tasks[t as usize].rounds else { return };
+        let task = &mut self.tasks[t as usize];
+        if rounds.until.is_some_and(|until| until.0 <= self.now) {
+            task.pc = rounds.end();
+            task.seam = usize::MAX;
+        } else if task.repeated == 0
+            && let Some(seam) = rounds.seam_after(task.pc)
+        {
+            task.seam = seam;
+        } else if let Some(round) = rounds.repeatable.get(task.repeated % rounds.repeatable.len()) {
+            (task.pc, task.seam) = (round.start, round.end);
+            task.repeated += 1;
+        }
+        self.load_op(t);
+    }
+
     fn step_program(&mut self, cpu: usize, t: T) -> bool {
+        if self.task(t).pc == self.task(t).seam {
+            self.end_round(t);
+        }
         let Some(op) = self.op(t) else {
             // What the task asks for next is not in the recording: it stops, still runnable.
             self.leave(cpu, t, PrevState::Runnable);

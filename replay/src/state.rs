@@ -76,6 +76,10 @@ pub(crate) struct Task {
     pub tid: Tid,
     pub comm: NameId,
     pub pc: usize,
+    /// Where the current round of its loop ends; `usize::MAX` outside of loops.
+    pub seam: usize,
+    /// Rounds that were run once more.
+    pub repeated: usize,
     /// CPU time left of the current [`Op::Compute`].
     pub left: u64,
     pub phase: Phase,

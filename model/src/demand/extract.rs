@@ -2,6 +2,7 @@
 
 use super::latency::SwitchCauses;
 use super::program::{Asleep, Build, Contending};
+use super::rounds::{self, Ending, Rounds};
 use super::sleep::{TimerSleep, find_period};
 use super::unbroken::unbroken;
 use super::unseen::{self, Holder};
@@ -225,6 +226,7 @@ impl Extract<'_> {
                 }
                 PrevState::Dead => {
                     b.push(Op::Exit);
+                    b.exited = Some(at);
                 }
                 state => self.fall_asleep(id, at, state),
             }
@@ -513,7 +515,21 @@ impl Extract<'_> {
         self.first_wait.remove(&lock);
     }
 
+    /// When each loop's task was in its last round, for those that ended.
+    fn endings(&self) -> Vec<Option<Ending>> {
+        let ending = |b: &Build| {
+            let by = b.exited?;
+            let seams = rounds::find(&b.ops, &b.holds)?.seams;
+            let last_round = seams.get(seams.len().checked_sub(2)?)?;
+            let sleep = b.timer_sleeps.iter().rev().find(|s| s.op + 1 == *last_round)?;
+            Some(Ending { after: sleep.woken, by })
+        };
+        self.builds.iter().map(ending).collect()
+    }
+
     fn finish(mut self, end: Timestamp) -> (Demand, BTreeMap<DemandNote, u64>) {
+        let endings = self.endings();
+        let stop = rounds::common_end(&endings.iter().copied().flatten().collect::<Vec<_>>());
         let tasks = self.tracker.tasks().to_vec();
         let (mut cut_off, mut rebalanced) = (0, 0);
         let mut demands = Vec::new();
@@ -534,6 +550,13 @@ impl Extract<'_> {
             if !self.has_mutex_calls {
                 rebalanced += unseen::balance(&mut b.ops, &b.holds);
             }
+            let rounds = match (b.exited, endings[index], stop) {
+                (None, ..) => rounds::find(&b.ops, &b.holds),
+                (Some(_), Some(e), Some(at)) if e.after < at.0 && at.0 <= e.by => {
+                    rounds::find(&b.ops, &b.holds).map(|r| Rounds { until: stop, ..r })
+                }
+                _ => None,
+            };
             demands.push(TaskDemand {
                 info,
                 arrival: b.arrival.unwrap_or(Arrival::Forked),
@@ -542,6 +565,7 @@ impl Extract<'_> {
                 holds: std::mem::take(&mut b.holds),
                 ops: std::mem::take(&mut b.ops),
                 initial_fair: None,
+                rounds,
             });
         }
         if rebalanced > 0 {

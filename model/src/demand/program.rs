@@ -56,6 +56,8 @@ pub(super) struct Build {
     pub(super) timer: Option<(u64, u64, u64)>,
     pub(super) timer_sleeps: Vec<TimerSleep>,
     pub(super) woken: Mark,
+    /// When it ended.
+    pub(super) exited: Option<u64>,
 }
 
 impl Build {

@@ -4,5 +4,6 @@
 
 mod damage;
 mod identity;
+mod rounds;
 mod scenario;
 mod timeline;

@@ -162,8 +162,8 @@ fn damage_behind_the_headers() {
     let at = 4096 + 16;
     bytes[at] ^= 0xff;
     expect![[r#"
-        0 events
-        in the buffer of CPU 0, from byte 4096: at byte 4108: a chunk cannot be unpacked beyond 0 bytes (corrupt deflate stream); chunk 1 of 1 and what follows is lost
+        2 events
+        in the buffer of CPU 0, from byte 4096: at byte 4108: a chunk cannot be unpacked beyond 2048 bytes (corrupt deflate stream); chunk 1 of 1 and what follows is lost
     "#]].assert_eq(&oddities(&bytes));
 }
 

@@ -1,0 +1,138 @@
+//! Closed loops: where a program's rounds begin, and whether a date ends them.
+//!
+//! A recording holds as many rounds of a loop as its schedule had room for. A replay that is
+//! faster has room for more, and a task that stopped after its recorded rounds would leave CPU
+//! time to others that the real one would take.
+
+use super::{LockIndex, Op, SleepEnd};
+use crate::Timestamp;
+use std::ops::Range;
+
+/// Fewest rounds that make a loop.
+const FEWEST: usize = 4;
+
+/// The rounds of a closed loop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rounds {
+    /// Ops at which a round begins, ascending; what follows the last one is the loop's end.
+    pub seams: Vec<usize>,
+    /// Rounds that can be run once more: they involve nobody but the task itself.
+    pub repeatable: Vec<Range<usize>>,
+    /// When the loop ends; `None`: not within the recording.
+    pub until: Option<Timestamp>,
+}
+
+impl Rounds {
+    /// The first op behind the loop.
+    #[must_use]
+    pub fn end(&self) -> usize {
+        self.seams.last().copied().unwrap_or(0)
+    }
+
+    /// The first seam behind op `pc`.
+    #[must_use]
+    pub fn seam_after(&self, pc: usize) -> Option<usize> {
+        self.seams.get(self.seams.partition_point(|seam| *seam <= pc)).copied()
+    }
+}
+
+/// Finds the rounds of a program: each ends with a timed sleep outside of all critical sections.
+pub(super) fn find(ops: &[Op], holds: &[LockIndex]) -> Option<Rounds> {
+    let mut held = holds.len();
+    let mut seams = Vec::new();
+    for (at, op) in ops.iter().enumerate() {
+        match op {
+            Op::Lock(_) | Op::TryLock { acquired: true, .. } => held += 1,
+            Op::Unlock(_) => held = held.saturating_sub(1),
+            Op::Sleep { until: SleepEnd::After(_), on: None, .. } if held == 0 => {
+                seams.push(at + 1);
+            }
+            _ => {}
+        }
+    }
+    let is_own = |op: &Op| {
+        matches!(
+            op,
+            Op::Compute(_)
+                | Op::Lock(_)
+                | Op::TryLock { .. }
+                | Op::Unlock(_)
+                | Op::Yield
+                | Op::Sleep { until: SleepEnd::After(_), .. }
+        )
+    };
+    let rounds = seams.windows(2).map(|w| w[0]..w[1]);
+    let repeatable: Vec<_> = rounds.filter(|r| ops[r.clone()].iter().all(is_own)).collect();
+    (repeatable.len() >= FEWEST).then_some(Rounds { seams, repeatable, until: None })
+}
+
+/// When the last round of a loop began at the earliest, and when its task was gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ending {
+    pub after: u64,
+    pub by: u64,
+}
+
+/// The date at which most loops end, and how many do: one at which two or more were in their last
+/// round.
+///
+/// # Source
+///
+/// Our own rule. Loops that end after a number of rounds end at times that have nothing to do
+/// with each other; loops that are told to stop, or watch the clock, end within a round of one
+/// another, however many rounds each had.
+pub(super) fn common_end(endings: &[Ending]) -> Option<Timestamp> {
+    let covering = |date: u64| endings.iter().filter(move |e| e.after < date && date <= e.by);
+    // The best date is just behind the beginning of some last round.
+    let best = endings.iter().map(|e| e.after + 1).max_by_key(|date| {
+        // Of equals, the earliest.
+        (covering(*date).count(), std::cmp::Reverse(*date))
+    })?;
+    if covering(best).count() < 2 {
+        return None;
+    }
+    let after = covering(best).map(|e| e.after).max()?;
+    let by = covering(best).map(|e| e.by).min()?;
+    Some(Timestamp(after + (by - after) / 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Nanos, PrevState, TaskId};
+
+    const SLEEP: Op =
+        Op::Sleep { until: SleepEnd::After(Nanos(5)), state: PrevState::Interruptible, on: None };
+    const RUN: Op = Op::Compute(Nanos(1));
+    const LOCK: Op = Op::Lock(LockIndex(0));
+    const UNLOCK: Op = Op::Unlock(LockIndex(0));
+
+    #[test]
+    fn a_round_ends_with_a_sleep_outside_of_sections() {
+        let round = [RUN, LOCK, SLEEP, UNLOCK, SLEEP];
+        let ops: Vec<Op> = std::iter::repeat_n(round, 6).flatten().collect();
+        let rounds = find(&ops, &[]).expect("a loop");
+        assert_eq!(rounds.seams, [5, 10, 15, 20, 25, 30]);
+        assert_eq!(rounds.repeatable, [5..10, 10..15, 15..20, 20..25, 25..30]);
+        assert_eq!((rounds.seam_after(7), rounds.seam_after(10)), (Some(10), Some(15)));
+        assert_eq!((rounds.seam_after(30), rounds.end()), (None, 30));
+    }
+
+    #[test]
+    fn a_round_with_others_in_it_is_not_repeated() {
+        let mut ops: Vec<Op> = std::iter::repeat_n([RUN, SLEEP], 7).flatten().collect();
+        ops[6] = Op::Wake { target: TaskId(1) };
+        let rounds = find(&ops, &[]).expect("a loop");
+        assert_eq!(rounds.repeatable, [2..4, 4..6, 8..10, 10..12, 12..14]);
+        assert_eq!(find(&ops[..8], &[]), None);
+    }
+
+    #[test]
+    fn loops_that_end_together_end_at_a_date() {
+        let ending = |(after, by)| Ending { after, by };
+        let together = [(90, 104), (95, 120), (98, 101), (10, 20)].map(ending);
+        assert_eq!(common_end(&together), Some(Timestamp(99)));
+        assert_eq!(common_end(&[(90, 95), (95, 120), (10, 20)].map(ending)), None);
+        assert_eq!(common_end(&[]), None);
+    }
+}

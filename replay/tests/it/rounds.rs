@@ -1,0 +1,49 @@
+//! Closed loops go on as long as there is time, and stop when their date has come.
+
+use model::demand::{Op, Rounds, SleepEnd};
+use model::{Demand, Nanos, PrevState, SchedEvent, Timestamp};
+use replay::{Options, Policy};
+
+const MS: u64 = 1_000_000;
+
+/// One task, four recorded rounds of 1 ms work and 1 ms sleep, in a recording of 20 ms.
+fn looping(until: Option<u64>) -> Demand {
+    let script = "cpus 1\nA  fair  at 0  run 1\nB  fair  at 20  run 1\n";
+    let script = trace_formats::script::parse(script).expect("a script");
+    let mut demand = Demand::from_script(&script);
+    let until = until.map(|ms| Timestamp(demand.start.0 + ms * MS));
+    demand.end = Timestamp(demand.start.0 + 20 * MS);
+    let sleep =
+        Op::Sleep { until: SleepEnd::After(Nanos(MS)), state: PrevState::Interruptible, on: None };
+    let task = &mut demand.tasks[0];
+    task.ops = std::iter::repeat_n([Op::Compute(Nanos(MS)), sleep], 4).flatten().collect();
+    task.ops.push(Op::Exit);
+    task.rounds =
+        Some(Rounds { seams: vec![2, 4, 6, 8], repeatable: vec![2..4, 4..6, 6..8], until });
+    demand
+}
+
+/// How often A goes to sleep, and whether it exits, when each of its rounds takes 2 ms.
+fn rounds_of(demand: &Demand) -> (usize, bool) {
+    let events = replay::replay(demand, Policy::None, &Options::default()).recording.events;
+    let tid = demand.tasks[0].info.tid;
+    let left = |state: PrevState| {
+        let is_one = |kind: &SchedEvent| {
+            matches!(kind, SchedEvent::Switch { prev, prev_state, .. }
+                if *prev == tid && *prev_state == state)
+        };
+        events.iter().filter(|e| is_one(&e.kind)).count()
+    };
+    (left(PrevState::Interruptible), left(PrevState::Dead) == 1)
+}
+
+#[test]
+fn without_a_date_a_loop_fills_the_recording() {
+    assert_eq!(rounds_of(&looping(None)), (10, false));
+}
+
+#[test]
+fn a_date_ends_a_loop_early_and_late() {
+    assert_eq!(rounds_of(&looping(Some(13))), (7, true));
+    assert_eq!(rounds_of(&looping(Some(3))), (2, true));
+}
