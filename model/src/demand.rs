@@ -41,6 +41,14 @@ pub enum Op {
     Compute(Nanos),
     /// Acquire a mutex.
     Lock(LockIndex),
+    /// Acquire a mutex unless a signal comes first; then skip to behind the matching
+    /// [`Op::Unlock`].
+    LockInterruptible(LockIndex),
+    /// Send a signal: it ends a [`Op::LockInterruptible`] that still waits.
+    Signal {
+        /// Who gets it.
+        target: TaskId,
+    },
     /// Acquire a mutex or give up at once; `acquired` is what the recording saw.
     ///
     /// A replay that finds it otherwise skips the matching [`Op::Unlock`].

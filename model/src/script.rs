@@ -22,7 +22,7 @@ impl Demand {
         let mut names = Names::default();
         let tasks: Vec<TaskDemand> =
             (0..).zip(&script.tasks).map(|(n, t)| task(n, t, &mut names)).collect();
-        let locks = (0..).zip(&script.locks).map(|(n, _)| lock(n)).collect();
+        let locks = (0..script.locks.len()).map(|n| lock(n, script)).collect();
         let end = script.machine.end.unwrap_or_else(|| one_after_the_other(&script.tasks));
         Self {
             machine: machine(&script.machine),
@@ -58,8 +58,14 @@ fn machine(machine: &script::Machine) -> Machine {
 }
 
 /// Lock objects are a cache line apart in a made-up heap.
-fn lock(n: u64) -> DemandLock {
-    DemandLock { lock: LockId(0xffff_8880_0000_0000 + 64 * n), flags: LockFlags(LockFlags::MUTEX) }
+fn lock(n: usize, script: &Script) -> DemandLock {
+    let kind = script.kinds.iter().find(|(lock, _)| *lock == n).map(|(_, kind)| kind);
+    let flags = match kind {
+        None => LockFlags::MUTEX,
+        Some(script::LockKind::Rwsem) => LockFlags::WRITE,
+        Some(script::LockKind::RtMutex) => LockFlags::RT,
+    };
+    DemandLock { lock: LockId(0xffff_8880_0000_0000 + 64 * n as u64), flags: LockFlags(flags) }
 }
 
 fn task(n: u32, task: &script::Task, names: &mut Names) -> TaskDemand {
@@ -118,6 +124,10 @@ fn params(task: &script::Task) -> SchedParams {
     params
 }
 
+fn task_id(n: usize) -> TaskId {
+    TaskId(u32::try_from(n).expect("a script has fewer than 2^32 tasks"))
+}
+
 fn lock_index(n: usize) -> LockIndex {
     LockIndex(u32::try_from(n).expect("a script has fewer than 2^32 locks"))
 }
@@ -127,15 +137,14 @@ fn op(step: Step) -> Op {
     match step {
         Step::Run(span) => Op::Compute(span),
         Step::Lock(n) => Op::Lock(lock_index(n)),
+        Step::LockInterruptible(n) => Op::LockInterruptible(lock_index(n)),
         Step::Trylock(n) => Op::TryLock { lock: lock_index(n), acquired: true },
         Step::Unlock(n) => Op::Unlock(lock_index(n)),
         Step::Sleep(span) => sleep(SleepEnd::After(span)),
         Step::SleepUntil(time) => sleep(SleepEnd::At(time)),
         Step::Wait => Op::Wait { state: PrevState::Interruptible, on: None },
-        Step::Wake(n) => {
-            let target = u32::try_from(n).expect("a script has fewer than 2^32 tasks");
-            Op::Wake { target: TaskId(target) }
-        }
+        Step::Wake(n) => Op::Wake { target: task_id(n) },
+        Step::Signal(n) => Op::Signal { target: task_id(n) },
         Step::Yield => Op::Yield,
         Step::Exit => Op::Exit,
     }

@@ -6,10 +6,10 @@
 
 use crate::costs::Costs;
 use crate::emit::Output;
-use crate::policy::Mechanisms;
-use crate::state::{Class, Lock, OnRq, Phase, Rq, T, Task, Timer, TimerKind};
+use crate::mechanism::Mechanisms;
+use crate::state::{Class, Discipline, Lock, OnRq, Phase, Rq, T, Task, Timer, TimerKind};
 use model::demand::{Arrival, Machine, TaskDemand};
-use model::{Demand, Op};
+use model::{Demand, LockFlags, Op};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -41,7 +41,7 @@ impl<'d> Engine<'d> {
         let n_cpus = demand.machine.cpus.len();
         let start = demand.start.0;
         let cpus = vec![Rq::new(start); n_cpus];
-        let locks = vec![Lock::default(); demand.locks.len()];
+        let locks = demand.locks.iter().map(|lock| new_lock(lock.flags, mechanisms)).collect();
         let tasks = demand.tasks.iter().map(|t| new_task(t, demand)).collect();
         let mut engine = Self {
             demand,
@@ -72,6 +72,7 @@ impl<'d> Engine<'d> {
                 let word = &mut self.locks[lock.index()].word;
                 if word.owner.is_none() {
                     word.owner = Some(t);
+                    self.tasks[index].owns.push(*lock);
                 }
             }
             match task.arrival {
@@ -178,8 +179,10 @@ impl<'d> Engine<'d> {
         let Some(running) = rq.running else { return next };
         next = next.min(rq.hrtick_at).min(rq.next_tick);
         let task = self.task(running);
-        let runs = task.phase == Phase::Program && rq.stalled_from.is_none();
-        if runs && matches!(self.op(running), Some(Op::Compute(_))) {
+        let releasing = matches!(task.phase, Phase::Releasing(..));
+        let computing =
+            task.phase == Phase::Program && matches!(self.op(running), Some(Op::Compute(_)));
+        if (releasing || computing) && rq.stalled_from.is_none() {
             next = next.min(rq.ran_to.saturating_add(task.left));
         }
         next.min(self.dl_budget_end(cpu))
@@ -195,7 +198,7 @@ impl<'d> Engine<'d> {
         if let Some(running) = rq.running {
             let task = &mut self.tasks[running as usize];
             task.executed += delta;
-            if task.phase == Phase::Program {
+            if matches!(task.phase, Phase::Program | Phase::Releasing(..)) {
                 task.left = task.left.saturating_sub(program);
             }
         }
@@ -302,6 +305,20 @@ fn fair_entity(task: &TaskDemand) -> crate::state::FairEntity {
     }
 }
 
+/// What waiters of a lock do under these mechanisms.
+fn new_lock(flags: LockFlags, mechanisms: Mechanisms) -> Lock {
+    let discipline = if flags.has(LockFlags::RT) {
+        Discipline::Inherits
+    } else if !flags.has(LockFlags::MUTEX) {
+        Discipline::Sleeps
+    } else if mechanisms.inheritance {
+        Discipline::Inherits
+    } else {
+        Discipline::Mutex
+    };
+    Lock { discipline, ..Lock::default() }
+}
+
 fn new_task(task: &TaskDemand, demand: &Demand) -> Task {
     let position = |cpu| demand.machine.cpus.iter().position(|c| *c == cpu).unwrap_or(0);
     let cpu = match task.arrival {
@@ -323,6 +340,13 @@ fn new_task(task: &TaskDemand, demand: &Demand) -> Task {
         is_blocked: false,
         blocked_on: None,
         blocked_donor: None,
+        returning: false,
+        parked_on: None,
+        parked: Vec::new(),
+        waits_for: None,
+        owns: Vec::new(),
+        signalled: false,
+        interruptible: false,
         cpu,
         wake_cpu: cpu,
         affinity: task.affinity.clone(),

@@ -7,10 +7,13 @@
 
 mod balance;
 mod costs;
+mod donor;
 mod emit;
 mod engine;
 mod fair;
+mod inherit;
 mod lock;
+mod mechanism;
 mod policy;
 mod program;
 mod realtime;
@@ -22,7 +25,8 @@ mod state;
 mod wake;
 
 pub use costs::Costs;
-pub use policy::{Mechanisms, Policy, UnknownPolicy};
+pub use mechanism::{GivesUp, ImpossibleSet, Mechanisms, Setting, Switch, UnknownSwitch};
+pub use policy::{Policy, UnknownPolicy};
 pub use recorded::{Divergence, recorded};
 
 use engine::Engine;

@@ -3,13 +3,13 @@
 use crate::engine::Engine;
 use crate::rule::mutex::Want;
 use crate::sched::Entry;
-use crate::state::{Phase, T};
+use crate::state::{Class, Discipline, Phase, Release, T};
 use crate::wake::Waker;
 use model::demand::LockIndex;
-use model::{Context, HasReturn, LockFlags, PrevState, SchedEvent};
+use model::{Context, HasReturn, LockFlags, Op, PrevState, SchedEvent};
 
-const SPIN: u32 = LockFlags::SPIN | LockFlags::MUTEX;
-const SLEEP: u32 = LockFlags::MUTEX;
+/// `-EINTR`, as `contention_end` reports it.
+const EINTR: i32 = -4;
 
 /// What became of a spinner that looked again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,10 +28,11 @@ impl Engine<'_> {
         let kind = SchedEvent::MutexLock { lock: self.lock_id(lock), has_return: HasReturn::No };
         self.emit(cpu, Context::Task, kind);
         if self.locks[lock.index()].word.fast_lock(t) {
+            self.tasks[t as usize].owns.push(lock);
             return true;
         }
-        self.emit_begin(cpu, lock, SPIN);
-        if self.locks[lock.index()].word.try_lock(t, Want::Lock) {
+        self.emit_spinning(cpu, lock);
+        if self.try_lock_of(t, lock, Want::Lock) {
             self.emit_end(cpu, lock);
             return true;
         }
@@ -43,6 +44,34 @@ impl Engine<'_> {
             self.set_phase(t, Phase::Enqueue(lock));
         }
         false
+    }
+
+    /// One attempt, by the lock's own rule.
+    pub(crate) fn try_lock_of(&mut self, t: T, lock: LockIndex, want: Want) -> bool {
+        let taken = match self.locks[lock.index()].discipline {
+            Discipline::Inherits => self.try_inherited(t, lock),
+            Discipline::Mutex | Discipline::Sleeps => {
+                self.locks[lock.index()].word.try_lock(t, want)
+            }
+        };
+        if taken {
+            self.tasks[t as usize].owns.push(lock);
+        }
+        taken
+    }
+
+    fn emit_spinning(&mut self, cpu: usize, lock: LockIndex) {
+        // The spinning of other locks than mutexes leaves no event.
+        let flags = self.demand.locks[lock.index()].flags;
+        if flags.has(LockFlags::MUTEX) {
+            self.emit_begin(cpu, lock, LockFlags::SPIN | LockFlags::MUTEX);
+        }
+    }
+
+    fn emit_sleeping(&mut self, cpu: usize, lock: LockIndex) {
+        let flags = self.demand.locks[lock.index()].flags;
+        let kind = if flags.has(LockFlags::MUTEX) { LockFlags::MUTEX } else { flags.0 };
+        self.emit_begin(cpu, lock, kind);
     }
 
     fn may_spin(&self, cpu: usize, lock: LockIndex) -> bool {
@@ -62,15 +91,86 @@ impl Engine<'_> {
 
     /// Goes to sleep in the lock loop; the caller enters `schedule()`.
     fn publish_block(&mut self, t: T, lock: LockIndex) {
+        let discipline = self.locks[lock.index()].discipline;
         let task = &mut self.tasks[t as usize];
-        task.blocked_on = Some(lock);
-        task.asleep = Some(PrevState::Uninterruptible);
+        match discipline {
+            Discipline::Mutex => task.blocked_on = Some(lock),
+            Discipline::Inherits => task.waits_for = Some(lock),
+            Discipline::Sleeps => {}
+        }
+        let state = PrevState::Uninterruptible;
+        task.asleep = Some(if task.interruptible { PrevState::Interruptible } else { state });
         task.phase = Phase::Waiting(lock);
+        if discipline == Discipline::Inherits
+            && let Some(owner) = self.locks[lock.index()].word.owner
+        {
+            self.inherit(owner);
+        }
+    }
+
+    /// A pending signal ends the attempt of a task on the wait list.
+    fn interrupted(&mut self, cpu: usize, t: T, lock: LockIndex) -> bool {
+        if !(self.task(t).signalled && self.task(t).interruptible) {
+            return false;
+        }
+        self.leave_waiters(t, lock);
+        let kind = SchedEvent::ContentionEnd { lock: self.lock_id(lock), ret: EINTR };
+        self.emit(cpu, Context::Task, kind);
+        let ops = &self.demand.tasks[t as usize].ops;
+        let task = &mut self.tasks[t as usize];
+        task.interruptible = false;
+        task.signalled = false;
+        // The section is skipped.
+        let rest = ops.get(task.pc..).unwrap_or_default();
+        let unlock = rest.iter().position(|op| *op == Op::Unlock(lock));
+        task.pc += unlock.map_or(rest.len(), |at| at + 1);
+        self.load_op(t);
+        if let Some(owner) = self.locks[lock.index()].word.owner {
+            self.inherit(owner);
+        }
+        true
+    }
+
+    /// Takes a task off the wait list, awake and with its program to go on.
+    fn leave_waiters(&mut self, t: T, lock: LockIndex) {
+        let l = &mut self.locks[lock.index()];
+        l.waiters.retain(|&w| w != t);
+        if l.waiters.is_empty() {
+            l.word.waiters = false;
+            l.word.handoff = false;
+            l.word.pickup = false;
+        }
+        let task = &mut self.tasks[t as usize];
+        task.blocked_on = None;
+        task.waits_for = None;
+        task.asleep = None;
+        task.phase = Phase::Program;
+        self.stir(lock);
+    }
+
+    /// A signal for `p`: it ends an interruptible wait for a lock.
+    ///
+    /// # Source
+    ///
+    /// Kernel model 2.6, last row: before 7.3 a queued donor is only marked runnable.
+    pub(crate) fn signal(&mut self, p: T, waker: Waker) {
+        let task = &mut self.tasks[p as usize];
+        if !task.interruptible || task.asleep.is_none() {
+            return;
+        }
+        task.signalled = true;
+        let queued_donor = task.is_blocked && task.on_rq == crate::state::OnRq::Queued;
+        let m = &self.mechanisms;
+        if queued_donor && m.proxy_execution && m.gives_up == crate::mechanism::GivesUp::Head {
+            self.tasks[p as usize].asleep = None;
+        } else {
+            self.wake(p, waker);
+        }
     }
 
     /// Step 3 and 4: last attempt, then the wait list.
     pub(crate) fn lock_enqueue(&mut self, cpu: usize, t: T, lock: LockIndex) -> bool {
-        if self.locks[lock.index()].word.try_lock(t, Want::Lock) {
+        if self.try_lock_of(t, lock, Want::Lock) {
             self.emit_end(cpu, lock);
             self.set_phase(t, Phase::Program);
             return true;
@@ -78,7 +178,10 @@ impl Engine<'_> {
         let l = &mut self.locks[lock.index()];
         l.waiters.push_back(t);
         l.word.waiters = true;
-        self.emit_begin(cpu, lock, SLEEP);
+        self.emit_sleeping(cpu, lock);
+        if self.interrupted(cpu, t, lock) {
+            return false;
+        }
         self.publish_block(t, lock);
         self.schedule(cpu, Entry::Voluntary);
         false
@@ -87,18 +190,24 @@ impl Engine<'_> {
     /// Steps 5d to 5f, when a waiter runs again.
     pub(crate) fn lock_resume(&mut self, cpu: usize, t: T, lock: LockIndex) -> bool {
         let first = self.locks[lock.index()].waiters.front() == Some(&t);
-        let want = if first { Want::Handoff } else { Want::Lock };
-        if self.locks[lock.index()].word.try_lock(t, want) {
+        let discipline = self.locks[lock.index()].discipline;
+        // An rwsem's writer waits before it asks, unless it is realtime (kernel model 3.4).
+        let asks = discipline == Discipline::Mutex || self.task(t).class >= Class::Realtime;
+        let want = if first && asks { Want::Handoff } else { Want::Lock };
+        if self.try_lock_of(t, lock, want) {
             self.lock_acquired(cpu, t, lock);
             return true;
         }
-        if !first {
+        if self.interrupted(cpu, t, lock) {
+            return false;
+        }
+        if !first || discipline != Discipline::Mutex {
             self.publish_block(t, lock);
             self.schedule(cpu, Entry::Voluntary);
             return false;
         }
         self.tasks[t as usize].blocked_on = None;
-        self.emit_begin(cpu, lock, SPIN);
+        self.emit_spinning(cpu, lock);
         self.set_phase(t, Phase::SpinQueued(lock));
         self.n_spinning += 1;
         if self.mechanisms.spinning {
@@ -119,8 +228,8 @@ impl Engine<'_> {
 
     /// The head waiter sleeps again after spinning in vain.
     pub(crate) fn lock_requeue(&mut self, cpu: usize, t: T, lock: LockIndex) -> bool {
-        self.emit_begin(cpu, lock, SLEEP);
-        if self.locks[lock.index()].word.try_lock(t, Want::Lock) {
+        self.emit_sleeping(cpu, lock);
+        if self.try_lock_of(t, lock, Want::Lock) {
             self.lock_acquired(cpu, t, lock);
             return true;
         }
@@ -131,19 +240,9 @@ impl Engine<'_> {
 
     /// Step 6, for a task on the wait list.
     fn lock_acquired(&mut self, cpu: usize, t: T, lock: LockIndex) {
-        let l = &mut self.locks[lock.index()];
-        l.waiters.retain(|&w| w != t);
-        if l.waiters.is_empty() {
-            l.word.waiters = false;
-            l.word.handoff = false;
-            l.word.pickup = false;
-        }
-        let task = &mut self.tasks[t as usize];
-        task.blocked_on = None;
-        task.asleep = None;
-        task.phase = Phase::Program;
+        self.leave_waiters(t, lock);
         self.emit_end(cpu, lock);
-        self.stir(lock);
+        self.inherit(t);
     }
 
     /// Kernel model 3.3.
@@ -159,19 +258,39 @@ impl Engine<'_> {
         }
         let kind = SchedEvent::MutexUnlock { lock: self.lock_id(lock) };
         self.emit(cpu, Context::Task, kind);
+        self.tasks[t as usize].owns.retain(|l| *l != lock);
         let word = &mut self.locks[lock.index()].word;
         if !word.waiters && !word.handoff {
             word.owner = None;
             self.stir(lock);
             return;
         }
-        self.unlock_slow(cpu, t, lock);
+        if self.locks[lock.index()].discipline == Discipline::Inherits {
+            return self.unlock_inherited(cpu, t, lock);
+        }
+        let hands_over = self.donor_of(t, lock).is_some() || self.locks[lock.index()].word.handoff;
+        let decided = if hands_over { Release::HandOver } else { Release::Free };
+        let window = self.mechanisms.unlock_window;
+        if window.0 == 0 {
+            return self.release(cpu, t, lock, decided);
+        }
+        self.set_phase(t, Phase::Releasing(lock, decided));
+        self.tasks[t as usize].left = window.0;
     }
 
-    fn unlock_slow(&mut self, cpu: usize, t: T, lock: LockIndex) {
-        let m = self.mechanisms;
-        let donor = if m.proxy_execution && m.handoff { self.task(t).blocked_donor } else { None };
-        let hands_over = donor.is_some() || self.locks[lock.index()].word.handoff;
+    /// The task on whose scheduling context an owner runs, where unlock looks at it.
+    fn donor_of(&self, t: T, lock: LockIndex) -> Option<T> {
+        let m = &self.mechanisms;
+        let looks = m.proxy_execution
+            && m.handoff
+            && self.locks[lock.index()].discipline == Discipline::Mutex;
+        self.task(t).blocked_donor.filter(|_| looks)
+    }
+
+    /// The slow path of unlock, behind the decision whether the mutex is given to somebody.
+    pub(crate) fn release(&mut self, cpu: usize, t: T, lock: LockIndex, decided: Release) {
+        let donor = self.donor_of(t, lock);
+        let hands_over = decided == Release::HandOver;
         if !hands_over {
             self.locks[lock.index()].word.owner = None;
         }
@@ -307,7 +426,7 @@ impl Engine<'_> {
     }
 
     fn spin(&mut self, cpu: usize, t: T, lock: LockIndex) -> Spin {
-        if self.locks[lock.index()].word.try_lock(t, Want::Lock) {
+        if self.try_lock_of(t, lock, Want::Lock) {
             return Spin::Acquired;
         }
         if self.must_resched(cpu) {

@@ -41,6 +41,15 @@ impl Engine<'_> {
         match self.task(t).phase {
             Phase::Program => self.step_program(cpu, t),
             Phase::Spin(_) | Phase::SpinQueued(_) => false,
+            Phase::Releasing(lock, decided) => {
+                if self.task(t).left > 0 {
+                    return false;
+                }
+                self.set_phase(t, Phase::Program);
+                self.load_op(t);
+                self.release(cpu, t, lock, decided);
+                true
+            }
             Phase::Enqueue(lock) => {
                 if self.lock_enqueue(cpu, t, lock) {
                     self.next_op(t);
@@ -118,7 +127,20 @@ impl Engine<'_> {
                 }
                 self.next_op(t);
             }
+            Op::LockInterruptible(lock) => {
+                self.tasks[t as usize].interruptible = true;
+                if self.lock(cpu, t, lock) {
+                    self.next_op(t);
+                }
+            }
+            Op::Signal { target } => {
+                self.next_op(t);
+                if let Ok(p) = T::try_from(target.index()) {
+                    self.signal(p, Waker::Task(cpu));
+                }
+            }
             Op::Lock(lock) => {
+                self.tasks[t as usize].interruptible = false;
                 if self.lock(cpu, t, lock) {
                     self.next_op(t);
                 }
@@ -162,7 +184,7 @@ impl Engine<'_> {
     }
 
     fn try_lock(&mut self, cpu: usize, t: T, lock: LockIndex, recorded: Section) {
-        let taken = self.locks[lock.index()].word.try_lock(t, crate::rule::mutex::Want::Lock);
+        let taken = self.try_lock_of(t, lock, crate::rule::mutex::Want::Lock);
         let kind = SchedEvent::MutexTrylock { lock: self.lock_id(lock), ret: i32::from(taken) };
         self.emit(cpu, Context::Task, kind);
         if recorded == Section::Follows && !taken {
@@ -196,7 +218,7 @@ impl Engine<'_> {
         let end = match until {
             SleepEnd::After(span) => self.now.saturating_add(span.0),
             SleepEnd::At(at) => at.0,
-            SleepEnd::Period { phase, period } => Self::release(self.now, phase.0, period),
+            SleepEnd::Period { phase, period } => Self::next_release(self.now, phase.0, period),
         };
         self.next_op(t);
         if end <= self.now {
@@ -254,7 +276,7 @@ impl Engine<'_> {
     }
 
     /// The first release after `now` of a task with releases at `phase` plus multiples of `period`.
-    fn release(now: u64, phase: u64, period: Nanos) -> u64 {
+    fn next_release(now: u64, phase: u64, period: Nanos) -> u64 {
         let period = period.0.max(1);
         if now < phase {
             phase - (phase - now - 1) / period * period
@@ -270,7 +292,9 @@ impl Engine<'_> {
                 let end = match until {
                     SleepEnd::After(span) => self.now.saturating_add(span.0),
                     SleepEnd::At(at) => at.0,
-                    SleepEnd::Period { phase, period } => Self::release(self.now, phase.0, period),
+                    SleepEnd::Period { phase, period } => {
+                        Self::next_release(self.now, phase.0, period)
+                    }
                 };
                 self.tasks[t as usize].asleep = Some(state);
                 self.next_op(t);

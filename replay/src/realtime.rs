@@ -14,6 +14,17 @@ impl Engine<'_> {
         self.cpus[cpu].rt.entry(prio).or_default().push_back(t);
     }
 
+    /// A task that loses an inherited priority goes ahead of its new equals.
+    pub(crate) fn rt_to_head(&mut self, cpu: usize, t: T) {
+        let prio = self.task(t).prio;
+        if self.task(t).class == Class::Realtime
+            && let Some(list) = self.cpus[cpu].rt.get_mut(&prio)
+        {
+            list.retain(|&other| other != t);
+            list.push_front(t);
+        }
+    }
+
     pub(crate) fn rt_dequeue(&mut self, cpu: usize, t: T) -> bool {
         let prio = self.task(t).prio;
         if let Some(list) = self.cpus[cpu].rt.get_mut(&prio) {
@@ -66,7 +77,7 @@ impl Engine<'_> {
         let now = signed(self.now);
         let s = self.task(t).sched;
         let dl = &mut self.tasks[t as usize].dl;
-        if dl.throttled {
+        if dl.throttled || dl.boosted {
             return;
         }
         let left = i128::from((dl.deadline - now) >> 10) * i128::from(signed(s.runtime.0) >> 10);
@@ -80,6 +91,9 @@ impl Engine<'_> {
     /// Drains the donor's budget; at its end the task is throttled until its next period.
     pub(crate) fn dl_charge(&mut self, cpu: usize, t: T, delta: u64) {
         let dl = &mut self.tasks[t as usize].dl;
+        if dl.boosted {
+            return;
+        }
         dl.budget -= signed(delta);
         if dl.budget > 0 || dl.throttled {
             return;
@@ -119,7 +133,11 @@ impl Engine<'_> {
     pub(crate) fn dl_budget_end(&self, cpu: usize) -> u64 {
         let rq = &self.cpus[cpu];
         match rq.donor {
-            Some(d) if self.task(d).class == Class::Deadline && !self.task(d).dl.throttled => {
+            Some(d)
+                if self.task(d).class == Class::Deadline
+                    && !self.task(d).dl.throttled
+                    && !self.task(d).dl.boosted =>
+            {
                 let left = u64::try_from(self.task(d).dl.budget).unwrap_or(0);
                 rq.charged_to.saturating_add(left)
             }

@@ -71,7 +71,7 @@ impl Engine<'_> {
                 return (Some(p), false);
             }
             self.tasks[p as usize].blocked_donor = None;
-            if !self.task(p).is_blocked {
+            if !self.is_no_runner(p) {
                 return (Some(p), false);
             }
             match self.walk(cpu, p) {
@@ -133,7 +133,7 @@ impl Engine<'_> {
     }
 
     /// Takes the scheduling context off this CPU: the donor is the idle task now.
-    fn drop_donor(&mut self, cpu: usize) {
+    pub(crate) fn drop_donor(&mut self, cpu: usize) {
         if let Some(d) = self.cpus[cpu].donor.take() {
             self.put_donor(cpu, d);
         }
@@ -191,28 +191,37 @@ impl Engine<'_> {
     fn walk(&mut self, cpu: usize, donor: T) -> Walk {
         let mut x = donor;
         let mut running_in_chain = false;
+        let mut path = Vec::new();
         for _ in 0..=self.tasks.len() {
-            if !self.task(x).is_blocked {
+            if !self.is_no_runner(x) {
                 return Walk::Run(x);
             }
+            path.push(x);
             let is_running_here = self.cpus[cpu].running == Some(x);
             running_in_chain |= is_running_here;
             let waits = self.task(x).blocked_on;
             let owner = waits.and_then(|l| self.locks[l.index()].word.owner);
             let link = Link {
                 waits: waits.is_some(),
+                returning: self.task(x).returning,
                 is_running_here,
                 running_in_chain,
                 owner: owner.map(|o| self.owner_facts(cpu, x, o)),
             };
-            match (step(link), owner) {
+            match (step(link, &self.mechanisms), owner) {
                 (Step::Follow, Some(o)) => {
                     self.out.chain_hops += 1;
                     self.tasks[o as usize].blocked_donor = Some(x);
                     x = o;
                 }
                 (Step::Migrate, Some(o)) => {
-                    self.proxy_migrate(cpu, x, self.task(o).cpu);
+                    let target = self.task(o).cpu;
+                    self.drop_donor(cpu);
+                    // The waiters behind it follow in the same step, or find it gone one by one.
+                    let n = if self.mechanisms.chain_migration { path.len() } else { 1 };
+                    for &mover in path.iter().rev().take(n) {
+                        self.proxy_migrate(cpu, mover, target);
+                    }
                     return Walk::Again;
                 }
                 (Step::Idle, _) => {
@@ -220,26 +229,59 @@ impl Engine<'_> {
                     return Walk::Idle;
                 }
                 (Step::RunIt, _) => {
-                    let task = &mut self.tasks[x as usize];
-                    task.blocked_on = None;
-                    task.is_blocked = false;
-                    task.asleep = None;
+                    self.unblock(x);
                     return Walk::Run(x);
                 }
+                (Step::SendHome, _) => {
+                    self.send_home(cpu, x);
+                    return Walk::Again;
+                }
+                (Step::Park, Some(o)) => {
+                    self.park(cpu, x, o);
+                    return Walk::Again;
+                }
+                (Step::DeactivateHead, _) => {
+                    self.give_up(cpu, donor);
+                    return Walk::Again;
+                }
                 _ => {
-                    self.tasks[x as usize].blocked_on = None;
-                    self.drop_donor(cpu);
-                    self.block(cpu, x, Leave::MayDelay);
+                    self.give_up(cpu, x);
                     return Walk::Again;
                 }
             }
         }
         let tid = self.task(donor).tid.0;
         self.note(format!("deadlock: the lock chain of task {tid} ends in a cycle"));
-        self.tasks[donor as usize].blocked_on = None;
-        self.drop_donor(cpu);
-        self.block(cpu, donor, Leave::MayDelay);
+        self.give_up(cpu, donor);
         Walk::Again
+    }
+
+    /// True for a task that cannot be run as picked: blocked, or to be sent home first.
+    fn is_no_runner(&self, t: T) -> bool {
+        self.task(t).is_blocked || self.task(t).returning
+    }
+
+    /// The task no longer waits on the runqueue: it may run.
+    fn unblock(&mut self, x: T) {
+        let task = &mut self.tasks[x as usize];
+        task.blocked_on = None;
+        task.is_blocked = false;
+        task.returning = false;
+        task.asleep = None;
+    }
+
+    /// A waiter goes to sleep like any other; one that a signal has woken stays, awake.
+    fn give_up(&mut self, cpu: usize, x: T) {
+        if self.task(x).asleep.is_none() {
+            return if self.mechanisms.donor_migration {
+                self.send_home(cpu, x);
+            } else {
+                self.unblock(x);
+            };
+        }
+        self.tasks[x as usize].blocked_on = None;
+        self.drop_donor(cpu);
+        self.block(cpu, x, Leave::MayDelay);
     }
 
     fn owner_facts(&self, cpu: usize, x: T, owner: T) -> Owner {
@@ -261,7 +303,6 @@ impl Engine<'_> {
 
     /// Kernel model 2.4: the scheduling context moves; affinity does not matter, `wake_cpu` stays.
     fn proxy_migrate(&mut self, cpu: usize, x: T, target: usize) {
-        self.drop_donor(cpu);
         self.dequeue_to_move(cpu, x);
         self.tasks[x as usize].cpu = target;
         self.enqueue(target, x);

@@ -30,6 +30,8 @@ pub(crate) enum OnRq {
 pub(crate) enum Phase {
     /// The next op of its program.
     Program,
+    /// In the slow path of unlock, between looking at its donor and the release.
+    Releasing(LockIndex, Release),
     /// In `mutex_lock`, spinning, not on the wait list.
     Spin(LockIndex),
     /// In `mutex_lock`, about to take the internal lock and queue.
@@ -44,6 +46,15 @@ pub(crate) enum Phase {
     LeaveLock(LockIndex),
     /// Its program is over.
     Done,
+}
+
+/// What an unlock has decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Release {
+    /// Give the mutex to somebody.
+    HandOver,
+    /// Free it.
+    Free,
 }
 
 /// A fair task's place in virtual time (kernel model 5.1).
@@ -69,6 +80,8 @@ pub(crate) struct DeadlineEntity {
     pub budget: i64,
     pub deadline: i64,
     pub throttled: bool,
+    /// An inherited deadline: the budget is not its own and never ends.
+    pub boosted: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -91,6 +104,19 @@ pub(crate) struct Task {
     pub is_blocked: bool,
     pub blocked_on: Option<LockIndex>,
     pub blocked_donor: Option<T>,
+    /// A woken donor that its owner's CPU must send home before it may run.
+    pub returning: bool,
+    /// The sleeping owner it waits with.
+    pub parked_on: Option<T>,
+    /// Donors that wait with it while it sleeps.
+    pub parked: Vec<T>,
+    /// The inherited lock it waits for.
+    pub waits_for: Option<LockIndex>,
+    /// Inherited locks it owns.
+    pub owns: Vec<LockIndex>,
+    /// A signal is pending, and its lock attempt may be ended by one.
+    pub signalled: bool,
+    pub interruptible: bool,
     pub cpu: usize,
     pub wake_cpu: usize,
     pub affinity: Option<CpuSet>,
@@ -184,8 +210,21 @@ pub(crate) struct Rq {
     pub shown: (Option<T>, Option<T>),
 }
 
+/// What the waiters of a lock do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Discipline {
+    /// They are a `struct mutex`'s: candidates for donors.
+    #[default]
+    Mutex,
+    /// They sleep, whatever the policy: an rwsem's.
+    Sleeps,
+    /// They give their priority to the owner: an `rt_mutex`'s.
+    Inherits,
+}
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lock {
+    pub discipline: Discipline,
     pub word: MutexWord<T>,
     /// FIFO wait list.
     pub waiters: VecDeque<T>,

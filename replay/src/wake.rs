@@ -2,6 +2,7 @@
 
 use crate::engine::Engine;
 use crate::fair::{Join, Leave};
+use crate::mechanism::GivesUp;
 use crate::state::{Class, OnRq, T};
 use model::{Context, SchedEvent};
 
@@ -46,6 +47,7 @@ impl Engine<'_> {
         }
         let fields = self.wake_fields(p);
         self.emit(waker.cpu(), waker.context(), SchedEvent::Waking(fields));
+        self.unpark(p);
         let home = self.task(p).cpu;
         let mut from = From::Sleep;
         if self.task(p).is_queued() {
@@ -56,10 +58,12 @@ impl Engine<'_> {
                 from = From::OwnersCpu;
             } else {
                 if !self.task(p).on_cpu {
+                    self.tasks[p as usize].returning = self.returns_later(home, p);
                     self.wakeup_preempt(home, p, Join::Again);
                 }
                 self.local_handoff(home, p);
                 self.finish_wake(p, waker);
+                self.activate_parked(p, home);
                 return;
             }
         }
@@ -94,6 +98,16 @@ impl Engine<'_> {
         true
     }
 
+    /// Without return in the wakeup, a donor that is woken where it is goes home when picked.
+    fn returns_later(&self, home: usize, p: T) -> bool {
+        let m = &self.mechanisms;
+        let task = self.task(p);
+        let migrated = task.cpu != task.wake_cpu;
+        let waited = task.is_blocked && !task.delayed && m.proxy_execution;
+        let sends = m.donor_migration && !m.return_in_wakeup;
+        waited && sends && home == task.cpu && (migrated || m.gives_up == GivesUp::Head)
+    }
+
     fn local_handoff(&mut self, home: usize, p: T) {
         if self.mechanisms.local_handoff_resched && self.cpus[home].donor == Some(p) {
             self.resched(home, self.costs.wake_busy);
@@ -125,6 +139,7 @@ impl Engine<'_> {
         self.wakeup_preempt(dest, p, Join::Again);
         self.finish_wake(p, waker);
         self.push_realtime(dest, p);
+        self.activate_parked(p, self.task(p).cpu);
     }
 
     fn finish_wake(&mut self, p: T, waker: Waker) {

@@ -13,6 +13,8 @@
 //! slice 2.8           EEVDF base slice; default as a kernel on this many CPUs
 //! preemption full     or lazy, voluntary, none
 //! end 20              the drawn part ends here; for endless tasks
+//! rwsem m             m is an rwsem (locked for writing), not a mutex
+//! rt-mutex m          m is an rt_mutex, as the kernel's side of a PI futex is
 //! not yet: REASON     what is missing before this scenario can run
 //! ```
 //!
@@ -30,11 +32,14 @@
 //! `holds m` gives it a mutex at the start; `vruntime V deadline D` place a fair task in
 //! virtual time; `lag G` is what a task that begins asleep is owed.
 //!
-//! Steps are `run T`, `lock M`, `trylock M`, `unlock M`, `sleep T`, `sleep-until T`, `wait`,
-//! `wake TASK`, `yield`, `exit`. A failed `trylock` skips its `unlock`, and nothing else.
+//! Steps are `run T`, `lock M`, `lock-interruptible M`, `trylock M`, `unlock M`, `sleep T`,
+//! `sleep-until T`, `wait`, `wake TASK`, `signal TASK`, `yield`, `exit`. A failed `trylock` skips
+//! its `unlock`, and nothing else; a `lock-interruptible` that a signal ends skips all up to its
+//! `unlock`.
 //! A task exits after its last step.
 //!
-//! **The expectations**, one block for the policies it names:
+//! **The expectations**, one block for the policies it names; `POLICY+SWITCH` is a policy with one
+//! mechanism more, `POLICY!SWITCH` with one less:
 //!
 //! ```text
 //! -- expect pe-7.3
@@ -70,6 +75,8 @@ pub struct Script {
     pub tasks: Vec<Task>,
     /// Names of its locks, in the order of their first mention.
     pub locks: Vec<String>,
+    /// What they are, where not mutexes.
+    pub kinds: Vec<(usize, LockKind)>,
     /// Why it cannot run yet.
     pub not_yet: Option<String>,
     /// What each policy must answer.
@@ -93,6 +100,15 @@ pub struct Machine {
     pub preemption: Preemption,
     /// Where the drawn part ends, for endless tasks.
     pub end: Option<Timestamp>,
+}
+
+/// Locks that are not mutexes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockKind {
+    /// An rwsem, locked for writing.
+    Rwsem,
+    /// An `rt_mutex`, or the kernel's side of a PI futex.
+    RtMutex,
 }
 
 /// Preemption models, as the kernel's `preempt=` names them.
@@ -182,6 +198,8 @@ pub enum Step {
     Run(Nanos),
     /// Acquire a mutex.
     Lock(usize),
+    /// Acquire a mutex unless a signal comes first.
+    LockInterruptible(usize),
     /// Acquire a mutex or go on without it.
     Trylock(usize),
     /// Release a mutex.
@@ -194,6 +212,8 @@ pub enum Step {
     Wait,
     /// Wake another task.
     Wake(usize),
+    /// Send a signal to another task.
+    Signal(usize),
     /// Give up the CPU, stay runnable.
     Yield,
     /// End.

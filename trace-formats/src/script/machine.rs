@@ -1,7 +1,7 @@
 //! The settings of a scenario's machine.
 
 use super::parse::Words;
-use super::{Machine, Preemption, Script};
+use super::{LockKind, Machine, Preemption, Script, task};
 use crate::{Error, Nanos, Timestamp};
 
 /// What holds where the file is silent; the base slice waits for [`settle`].
@@ -30,11 +30,27 @@ pub(super) fn read(words: &mut Words<'_, '_>, script: &mut Script) -> Result<boo
     let Some(word) = words.peek() else { return Ok(false) };
     if !matches!(
         word.text,
-        "cpus" | "hz" | "tick-phase" | "hrtick" | "slice" | "preemption" | "end" | "not"
+        "cpus"
+            | "hz"
+            | "tick-phase"
+            | "hrtick"
+            | "slice"
+            | "preemption"
+            | "end"
+            | "rwsem"
+            | "rt-mutex"
+            | "not"
     ) {
         return Ok(false);
     }
     words.next();
+    if let "rwsem" | "rt-mutex" = word.text {
+        let kind = if word.text == "rwsem" { LockKind::Rwsem } else { LockKind::RtMutex };
+        let lock = task::lock(words.argument(word, "a lock")?, script);
+        script.kinds.push((lock, kind));
+        words.end()?;
+        return Ok(true);
+    }
     let machine = &mut script.machine;
     let natural = |n: i32| n.unsigned_abs();
     match word.text {

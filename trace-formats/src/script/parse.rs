@@ -14,6 +14,7 @@ pub fn parse(text: &str) -> Result<Script, Error> {
         machine: machine::default(),
         tasks: Vec::new(),
         locks: Vec::new(),
+        kinds: Vec::new(),
         not_yet: None,
         expectations: Vec::new(),
     };

@@ -6,7 +6,8 @@ use crate::{CpuId, Error, Timestamp};
 
 const ATTRIBUTES: &str = "fair, batch, idle, nice, fifo, rr, dl, slice, cpu, allowed, at, asleep, \
                           holds, vruntime, deadline, lag";
-const STEPS: &str = "run, lock, trylock, unlock, sleep, sleep-until, wait, wake, yield, exit";
+const STEPS: &str = "run, lock, lock-interruptible, trylock, unlock, sleep, sleep-until, wait, \
+                     wake, signal, yield, exit";
 
 /// Reads a task; `names` are the names of all tasks, so that a wake can look ahead.
 pub(super) fn read(
@@ -106,7 +107,7 @@ fn cpu(word: Word<'_>, script: &Script) -> Result<CpuId, Error> {
     })
 }
 
-fn lock(word: Word<'_>, script: &mut Script) -> usize {
+pub(super) fn lock(word: Word<'_>, script: &mut Script) -> usize {
     if let Some(known) = script.locks.iter().position(|name| name == word.text) {
         return known;
     }
@@ -123,16 +124,16 @@ fn step(
     Ok(match word.text {
         "run" => Step::Run(words.span(word)?),
         "lock" => Step::Lock(lock(words.argument(word, "a lock")?, script)),
+        "lock-interruptible" => {
+            Step::LockInterruptible(lock(words.argument(word, "a lock")?, script))
+        }
         "trylock" => Step::Trylock(lock(words.argument(word, "a lock")?, script)),
         "unlock" => Step::Unlock(lock(words.argument(word, "a lock")?, script)),
         "sleep" => Step::Sleep(words.span(word)?),
         "sleep-until" => Step::SleepUntil(Timestamp(words.span(word)?.0)),
         "wait" => Step::Wait,
-        "wake" => {
-            let name = words.argument(word, "a task")?;
-            let target = names.iter().position(|&n| n == name.text);
-            Step::Wake(target.ok_or_else(|| name.error(format!("no task is `{}`", name.text)))?)
-        }
+        "wake" => Step::Wake(other_task(word, words, names)?),
+        "signal" => Step::Signal(other_task(word, words, names)?),
         "yield" => Step::Yield,
         "exit" => Step::Exit,
         other => {
@@ -143,6 +144,12 @@ fn step(
             )));
         }
     })
+}
+
+fn other_task(word: Word<'_>, words: &mut Words<'_, '_>, names: &[&str]) -> Result<usize, Error> {
+    let name = words.argument(word, "a task")?;
+    let target = names.iter().position(|&n| n == name.text);
+    target.ok_or_else(|| name.error(format!("no task is `{}`", name.text)))
 }
 
 /// Refuses a task that no kernel could run as written.
@@ -159,10 +166,10 @@ fn check(name: Word<'_>, task: &Task, script: &Script) -> Result<(), Error> {
     let mut held = task.holds.clone();
     for step in &task.steps {
         match *step {
-            Step::Lock(m) | Step::Trylock(m) if held.contains(&m) => {
+            Step::Lock(m) | Step::LockInterruptible(m) | Step::Trylock(m) if held.contains(&m) => {
                 return say(format!("locks `{}`, which it holds", script.locks[m]));
             }
-            Step::Lock(m) | Step::Trylock(m) => held.push(m),
+            Step::Lock(m) | Step::LockInterruptible(m) | Step::Trylock(m) => held.push(m),
             Step::Unlock(m) => {
                 let Some(at) = held.iter().position(|&h| h == m) else {
                     return say(format!("unlocks `{}`, which it does not hold", script.locks[m]));
