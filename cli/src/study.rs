@@ -122,7 +122,11 @@ impl Study {
             }
             schedule
         } else {
-            replay::replay(&self.demand, policy, &Options { costs: self.costs })
+            replay::replay(
+                &self.demand,
+                policy,
+                &Options { costs: self.costs, ..Options::default() },
+            )
         };
         let trace = model::assemble(&schedule.recording, self.input.host.as_ref());
         let (counts, notes) = (schedule.counts, schedule.notes);

@@ -2,7 +2,7 @@
 
 use crate::engine::Engine;
 use crate::fair::{Join, Leave};
-use crate::state::{Class, T};
+use crate::state::{Class, OnRq, T};
 use crate::wake::Waker;
 use model::{Context, SchedEvent};
 
@@ -13,22 +13,22 @@ impl Engine<'_> {
     ///
     /// Kernel model 2.6, P2, forced return.
     pub(crate) fn send_home(&mut self, cpu: usize, x: T) {
+        self.unblock(x);
+        if self.task(x).wake_cpu == cpu {
+            // It is at home, and keeps its place in the queue.
+            return;
+        }
         self.drop_donor(cpu);
         self.dequeue_to_move(cpu, x);
-        let task = &mut self.tasks[x as usize];
-        task.blocked_on = None;
-        task.is_blocked = false;
-        task.returning = false;
-        task.asleep = None;
         let dest = self.select_cpu(x, Waker::Interrupt(cpu));
+        self.out.return_migrations += 1;
+        let kind = SchedEvent::ProxyReturn {
+            tid: self.task(x).tid,
+            orig_cpu: self.machine.cpus[cpu],
+            dest_cpu: self.machine.cpus[dest],
+        };
+        self.emit(cpu, Context::Task, kind);
         if dest != cpu {
-            self.out.return_migrations += 1;
-            let kind = SchedEvent::ProxyReturn {
-                tid: self.task(x).tid,
-                orig_cpu: self.machine.cpus[cpu],
-                dest_cpu: self.machine.cpus[dest],
-            };
-            self.emit(cpu, Context::Task, kind);
             self.emit_migrate(cpu, x, cpu, dest);
         }
         let task = &mut self.tasks[x as usize];
@@ -44,17 +44,22 @@ impl Engine<'_> {
     ///
     /// Kernel model 2.6, P4.
     pub(crate) fn park(&mut self, cpu: usize, x: T, owner: T) {
-        if self.task(owner).delayed {
-            let home = self.task(owner).cpu;
-            self.account(home);
-            self.fair_finish_delayed(home, owner);
-            self.tasks[owner as usize].on_rq = crate::state::OnRq::No;
-            self.cpus[home].n_running -= 1;
-        }
+        self.finish_delayed(owner);
         self.drop_donor(cpu);
         self.block(cpu, x, Leave::AtOnce);
         self.tasks[x as usize].parked_on = Some(owner);
         self.tasks[owner as usize].parked.push(x);
+    }
+
+    /// A delayed sleeper leaves its queue for good.
+    pub(crate) fn finish_delayed(&mut self, t: T) {
+        if self.task(t).delayed {
+            let home = self.task(t).cpu;
+            self.account(home);
+            self.fair_finish_delayed(home, t);
+            self.tasks[t as usize].on_rq = OnRq::No;
+            self.cpus[home].n_running -= 1;
+        }
     }
 
     /// A parked donor is woken by somebody else: it no longer waits with the owner.

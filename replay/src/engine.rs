@@ -8,7 +8,7 @@ use crate::costs::Costs;
 use crate::emit::Output;
 use crate::mechanism::Mechanisms;
 use crate::state::{Class, Discipline, Lock, OnRq, Phase, Rq, T, Task, Timer, TimerKind};
-use model::demand::{Arrival, Machine, TaskDemand};
+use model::demand::{Arrival, Machine, Preemption, TaskDemand};
 use model::{Demand, LockFlags, Op};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -136,6 +136,10 @@ impl<'d> Engine<'d> {
 
     fn tick(&mut self, cpu: usize) {
         self.cpus[cpu].next_tick = self.next_tick_after(self.now);
+        if self.cpus[cpu].deferred && self.machine.preemption == Preemption::Lazy {
+            self.cpus[cpu].deferred = false;
+            self.resched(cpu, self.costs.slice_end);
+        }
         self.account(cpu);
         self.rr_tick(cpu);
         self.balance_at_tick(cpu);
@@ -252,6 +256,12 @@ impl<'d> Engine<'d> {
 
     /// Asks a CPU to reschedule `delay` ns from now, or sooner if it was asked before.
     pub(crate) fn resched(&mut self, cpu: usize, delay: u64) {
+        if matches!(self.machine.preemption, Preemption::None | Preemption::Voluntary)
+            && self.in_kernel(cpu)
+        {
+            self.cpus[cpu].deferred = true;
+            return;
+        }
         let at = self.now + delay;
         self.run_program(cpu);
         let rq = &mut self.cpus[cpu];
@@ -263,9 +273,33 @@ impl<'d> Engine<'d> {
         rq.dirty = true;
     }
 
-    /// A request of the fair class; recorded programs run in user mode, so lazy is prompt too.
+    /// A request of the fair class: under lazy preemption it waits for user mode or a tick.
     pub(crate) fn resched_fair(&mut self, cpu: usize, delay: u64) {
-        self.resched(cpu, delay);
+        if self.machine.preemption == Preemption::Lazy && self.in_kernel(cpu) {
+            self.cpus[cpu].deferred = true;
+        } else {
+            self.resched(cpu, delay);
+        }
+    }
+
+    /// Whether the running task is known to be in the kernel.
+    ///
+    /// # Deviation
+    ///
+    /// Known is it only inside critical sections of kernel locks; all else counts as user mode.
+    fn in_kernel(&self, cpu: usize) -> bool {
+        self.cpus[cpu].running.is_some_and(|t| {
+            let task = self.task(t);
+            !task.owns.is_empty() && matches!(task.phase, Phase::Program | Phase::Releasing(..))
+        })
+    }
+
+    /// The running task has left its last critical section.
+    pub(crate) fn leave_kernel(&mut self, cpu: usize) {
+        if self.cpus[cpu].deferred && !self.in_kernel(cpu) {
+            self.cpus[cpu].deferred = false;
+            self.resched(cpu, 0);
+        }
     }
 }
 
@@ -275,6 +309,7 @@ impl Rq {
             running: None,
             donor: None,
             need_resched: false,
+            deferred: false,
             resched_at: NEVER,
             next_class: Class::Idle,
             n_running: 0,

@@ -131,6 +131,7 @@ impl Engine<'_> {
             new_prio: prio,
         };
         self.emit(cpu, Context::Task, kind);
+        self.finish_delayed(x);
         let queued = self.task(x).is_queued();
         let is_donor = self.cpus[cpu].donor == Some(x);
         if is_donor {

@@ -37,6 +37,8 @@ use model::{Demand, FormatInfo, Nanos, Recording, Timestamp};
 pub struct Options {
     /// Costs of the kernel's own work.
     pub costs: Costs,
+    /// Mechanisms instead of the policy's own.
+    pub mechanisms: Option<Mechanisms>,
 }
 
 /// Something the reader of a replay must know.
@@ -96,7 +98,8 @@ pub struct Schedule {
 /// When an invariant of the engine breaks: a bug here, never a property of the demand.
 #[must_use]
 pub fn replay(demand: &Demand, policy: Policy, options: &Options) -> Schedule {
-    let mut engine = Engine::new(demand, policy.mechanisms(), options.costs);
+    let mechanisms = options.mechanisms.unwrap_or_else(|| policy.mechanisms());
+    let mut engine = Engine::new(demand, mechanisms, options.costs);
     engine.run();
     let time =
         |t: &state::Task| TaskTime { executed: Nanos(t.executed), charged: Nanos(t.charged) };

@@ -48,6 +48,7 @@ impl Engine<'_> {
                 self.set_phase(t, Phase::Program);
                 self.load_op(t);
                 self.release(cpu, t, lock, decided);
+                self.leave_kernel(cpu);
                 true
             }
             Phase::Enqueue(lock) => {
@@ -152,6 +153,7 @@ impl Engine<'_> {
             Op::Unlock(lock) => {
                 self.next_op(t);
                 self.unlock(cpu, t, lock);
+                self.leave_kernel(cpu);
             }
             Op::Wake { target } => {
                 self.next_op(t);

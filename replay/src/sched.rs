@@ -42,6 +42,7 @@ impl Engine<'_> {
         self.cpus[cpu].hrtick_at = NEVER;
         let (next, detour) = self.pick_next(cpu, prev);
         self.cpus[cpu].need_resched = false;
+        self.cpus[cpu].deferred = false;
         self.cpus[cpu].stalled_from = None;
         self.cpus[cpu].dirty = true;
         if prev != next {
@@ -262,7 +263,7 @@ impl Engine<'_> {
     }
 
     /// The task no longer waits on the runqueue: it may run.
-    fn unblock(&mut self, x: T) {
+    pub(crate) fn unblock(&mut self, x: T) {
         let task = &mut self.tasks[x as usize];
         task.blocked_on = None;
         task.is_blocked = false;

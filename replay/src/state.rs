@@ -188,6 +188,8 @@ pub(crate) struct Rq {
     /// `rq->donor`: whose entitlement is spent.
     pub donor: Option<T>,
     pub need_resched: bool,
+    /// A request that waits until the running task leaves the kernel (kernel model 6.7).
+    pub deferred: bool,
     /// When the request takes effect.
     pub resched_at: u64,
     pub next_class: Class,

@@ -2,7 +2,6 @@
 
 use crate::engine::Engine;
 use crate::fair::{Join, Leave};
-use crate::mechanism::GivesUp;
 use crate::state::{Class, OnRq, T};
 use model::{Context, SchedEvent};
 
@@ -105,7 +104,7 @@ impl Engine<'_> {
         let migrated = task.cpu != task.wake_cpu;
         let waited = task.is_blocked && !task.delayed && m.proxy_execution;
         let sends = m.donor_migration && !m.return_in_wakeup;
-        waited && sends && home == task.cpu && (migrated || m.gives_up == GivesUp::Head)
+        waited && sends && home == task.cpu && migrated
     }
 
     fn local_handoff(&mut self, home: usize, p: T) {

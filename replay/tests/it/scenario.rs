@@ -4,7 +4,7 @@
 
 use crate::timeline::{Cast, Timeline};
 use model::Demand;
-use replay::{Options, Policy};
+use replay::{Mechanisms, Options, Policy, Setting};
 use trace_formats::script::{self, Expectation, Script};
 
 macro_rules! scenarios {
@@ -29,6 +29,8 @@ scenarios! {
     s12_donor_budget_runs_out
     s13_forced_handoff
     s14_home_is_busy
+    s15_signal_to_a_moved_donor
+    s15b_signal_to_a_local_donor
     s16_fifo_position
     s17_thief
     s18_behind_more_urgent_work
@@ -42,10 +44,19 @@ scenarios! {
     s23c_lag_preempts
     s23d_slice_ends_at_a_tick
     s23e_slice_ends_on_time
+    s24_preempted_before_it_sleeps
     s25_starved_waiter
+    s26_owner_moves_away
     s27_donor_timeslice
+    s28a_full_preemption
+    s28b_lazy_preemption
+    s28c_lazy_until_the_tick
+    s28d_lazy_and_realtime
     s29_delayed_owner
+    s30a_rwsem
+    s30b_rt_mutex
     s31_return_elsewhere
+    s32_lost_handoff
 }
 
 fn file_of(test: &str) -> String {
@@ -93,8 +104,8 @@ fn check(test: &str) {
 /// What the policies of a block answer to its lines; they must agree.
 fn answers(file: &str, script: &Script, expectation: &Expectation) -> Vec<String> {
     let of = |name: &String| {
-        let policy: Policy = name.parse().unwrap_or_else(|e| panic!("{file}: {e}"));
-        answer(script, expectation, policy)
+        let (policy, mechanisms) = policy_of(file, name);
+        answer(script, expectation, policy, mechanisms)
     };
     let all: Vec<Vec<String>> = expectation.policies.iter().map(of).collect();
     for (name, one) in expectation.policies.iter().zip(&all) {
@@ -103,9 +114,34 @@ fn answers(file: &str, script: &Script, expectation: &Expectation) -> Vec<String
     all.into_iter().next().expect("a block names a policy")
 }
 
-fn answer(script: &Script, expectation: &Expectation, policy: Policy) -> Vec<String> {
+/// A policy by name, with its switches: `NAME+SWITCH` has one more, `NAME!SWITCH` one less.
+fn policy_of(file: &str, name: &str) -> (Policy, Mechanisms) {
+    let switches = name.find(['+', '!']).unwrap_or(name.len());
+    let (name, mut rest) = name.split_at(switches);
+    let policy: Policy = name.parse().unwrap_or_else(|e| panic!("{file}: {e}"));
+    let mut mechanisms = policy.mechanisms();
+    while let Some(sign) = rest.chars().next() {
+        let end = rest[1..].find(['+', '!']).map_or(rest.len(), |at| at + 1);
+        let setting: Setting = rest[1..end].parse().unwrap_or_else(|e| panic!("{file}: {e}"));
+        mechanisms = mechanisms.set(match setting {
+            Setting::With(switch) if sign == '!' => Setting::Without(switch),
+            setting => setting,
+        });
+        rest = &rest[end..];
+    }
+    mechanisms.check().unwrap_or_else(|e| panic!("{file}: {e}"));
+    (policy, mechanisms)
+}
+
+fn answer(
+    script: &Script,
+    expectation: &Expectation,
+    policy: Policy,
+    mechanisms: Mechanisms,
+) -> Vec<String> {
     let demand = Demand::from_script(script);
-    let schedule = replay::replay(&demand, policy, &Options::default());
+    let options = Options { mechanisms: Some(mechanisms), ..Options::default() };
+    let schedule = replay::replay(&demand, policy, &options);
     let cast = Cast {
         script,
         tids: demand.tasks.iter().map(|t| t.info.tid).collect(),
