@@ -55,6 +55,12 @@ pub(crate) struct Replay {
     /// What the replay is compared with: a policy, or `recorded`
     #[arg(long, value_name = "POLICY", default_value = "none")]
     pub(crate) against: String,
+    /// Switch mechanisms on: see `resched policies`; `unlock-window=NS` takes a time
+    #[arg(long, value_name = "MECHANISM", value_delimiter = ',')]
+    pub(crate) with: Vec<String>,
+    /// Switch mechanisms off
+    #[arg(long, value_name = "MECHANISM", value_delimiter = ',')]
+    pub(crate) without: Vec<String>,
     /// Write the replayed schedule as ftrace text
     #[arg(short, long, value_name = "FILE.txt")]
     pub(crate) output: Option<PathBuf>,

@@ -4,8 +4,8 @@ use crate::input::Input;
 use analysis::{Comparison, Fidelity};
 use anyhow::{Result, bail};
 use model::demand::{Demand, DemandNote};
-use model::{NoteKind, Recording, Trace};
-use replay::{Costs, Options, Policy, ProxyCounts, ReplayNote};
+use model::{Nanos, NoteKind, Recording, Trace};
+use replay::{Costs, Mechanisms, Options, Policy, ProxyCounts, ReplayNote, Setting};
 use std::collections::BTreeMap;
 
 /// A recording and the demand in it.
@@ -17,9 +17,46 @@ pub(crate) struct Study {
     pub(crate) costs: Costs,
 }
 
+/// A policy, with mechanisms switched by the user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Variant {
+    pub(crate) policy: Policy,
+    pub(crate) mechanisms: Mechanisms,
+    /// For people: `pe-7.3`, `pe-7.3+local-handoff-resched`, `pe-7.3!handoff`.
+    pub(crate) name: String,
+}
+
+impl Variant {
+    /// The policy as it is.
+    pub(crate) fn plain(policy: Policy) -> Self {
+        Self { policy, mechanisms: policy.mechanisms(), name: policy.name().to_owned() }
+    }
+
+    /// The policy with some mechanisms more and some less.
+    pub(crate) fn of(policy: Policy, with: &[String], without: &[String]) -> Result<Self> {
+        let mut variant = Self::plain(policy);
+        for (list, sign) in [(with, '+'), (without, '!')] {
+            for text in list {
+                let setting = match (text.parse()?, sign) {
+                    (Setting::With(switch), '!') => Setting::Without(switch),
+                    (Setting::UnlockWindow(_), '!') => Setting::UnlockWindow(Nanos(0)),
+                    (setting, _) => setting,
+                };
+                variant.mechanisms = variant.mechanisms.set(setting);
+                variant.name = format!("{}{sign}{text}", variant.name);
+            }
+        }
+        if policy == Policy::Recorded && !(with.is_empty() && without.is_empty()) {
+            bail!("recorded: takes no mechanisms; name another policy, as in `--policy none`");
+        }
+        variant.mechanisms.check()?;
+        Ok(variant)
+    }
+}
+
 /// One replay.
 pub(crate) struct Replayed {
-    pub(crate) policy: Policy,
+    pub(crate) variant: Variant,
     pub(crate) recording: Recording,
     pub(crate) trace: Trace,
     pub(crate) counts: ProxyCounts,
@@ -111,8 +148,8 @@ impl Study {
     }
 
     /// Replays the demand.
-    pub(crate) fn replay(&self, policy: Policy) -> Result<Replayed> {
-        let schedule = if policy == Policy::Recorded {
+    pub(crate) fn replay(&self, variant: Variant) -> Result<Replayed> {
+        let schedule = if variant.policy == Policy::Recorded {
             let (schedule, divergence) = replay::recorded(&self.demand, &self.input.recording);
             if let Some(divergence) = divergence {
                 bail!(
@@ -122,15 +159,12 @@ impl Study {
             }
             schedule
         } else {
-            replay::replay(
-                &self.demand,
-                policy,
-                &Options { costs: self.costs, ..Options::default() },
-            )
+            let options = Options { costs: self.costs, mechanisms: Some(variant.mechanisms) };
+            replay::replay(&self.demand, variant.policy, &options)
         };
         let trace = model::assemble(&schedule.recording, self.input.host.as_ref());
         let (counts, notes) = (schedule.counts, schedule.notes);
-        Ok(Replayed { policy, recording: schedule.recording, trace, counts, notes })
+        Ok(Replayed { variant, recording: schedule.recording, trace, counts, notes })
     }
 
     /// The recording against its own replay under `none`.
@@ -159,14 +193,14 @@ pub(crate) struct Verdict {
 
 impl Verdict {
     /// Replays under both policies and compares.
-    pub(crate) fn of(study: Study, against: Policy, policy: Policy) -> Result<Self> {
+    pub(crate) fn of(study: Study, against: Variant, variant: Variant) -> Result<Self> {
         let base = study.replay(against)?;
-        let other = study.replay(policy)?;
+        let other = study.replay(variant)?;
         let comparison = analysis::compare(&base.trace, &other.trace);
-        let fidelity = if against == Policy::None {
+        let fidelity = if base.variant.policy == Policy::None {
             study.fidelity(&base)
         } else {
-            study.fidelity(&study.replay(Policy::None)?)
+            study.fidelity(&study.replay(Variant::plain(Policy::None))?)
         };
         Ok(Self { study, base, other, comparison, fidelity })
     }

@@ -113,6 +113,7 @@ impl<'d> Engine<'d> {
                 TimerKind::Arrive(t) => self.arrive(t),
                 TimerKind::Wake(t, generation) => self.timer_wake(t, generation),
                 TimerKind::Replenish(t) => self.dl_replenish(t),
+                TimerKind::Server(cpu) => self.server_timer(cpu as usize),
             }
         }
         for cpu in 0..self.cpus.len() {
@@ -128,7 +129,7 @@ impl<'d> Engine<'d> {
             if self.cpus[cpu].next_tick <= self.now {
                 self.tick(cpu);
             }
-            if self.dl_budget_end(cpu) <= self.now {
+            if self.dl_budget_end(cpu).min(self.server_end(cpu)) <= self.now {
                 self.account(cpu);
             }
         }
@@ -189,7 +190,7 @@ impl<'d> Engine<'d> {
         if (releasing || computing) && rq.stalled_from.is_none() {
             next = next.min(rq.ran_to.saturating_add(task.left));
         }
-        next.min(self.dl_budget_end(cpu))
+        next.min(self.dl_budget_end(cpu)).min(self.server_end(cpu))
     }
 
     /// Brings the running program up to now; no class hears of it.
@@ -224,7 +225,10 @@ impl<'d> Engine<'d> {
         let Some(donor) = rq.donor.filter(|_| delta > 0 && rq.running.is_some()) else { return };
         self.tasks[donor as usize].charged += delta;
         match self.task(donor).class {
-            Class::Fair => self.fair_charge(cpu, donor, delta),
+            Class::Fair => {
+                self.fair_charge(cpu, donor, delta);
+                self.server_charge(cpu, delta);
+            }
             Class::Deadline => self.dl_charge(cpu, donor, delta),
             Class::Realtime | Class::Idle => {}
         }
@@ -316,6 +320,8 @@ impl Rq {
             fair: crate::state::FairQueue { average: -(1 << 20), ..Default::default() },
             rt: std::collections::BTreeMap::new(),
             dl: std::collections::BTreeSet::new(),
+            server: crate::state::FairServer::default(),
+            serves: false,
             charged_to: start,
             ran_to: start,
             stalled_from: None,

@@ -180,6 +180,7 @@ impl Engine<'_> {
             self.tree_insert(cpu, t);
         }
         self.cpus[cpu].fair.n_queued += 1;
+        self.server_start(cpu);
         let slice = self.task(t).fair.slice;
         self.count_slice(cpu, slice);
         self.arm_hrtick(cpu);
@@ -219,6 +220,7 @@ impl Engine<'_> {
         let slice = self.task(t).fair.slice;
         self.uncount_slice(cpu, slice);
         self.cpus[cpu].fair.n_queued -= 1;
+        self.server_stop(cpu);
         if self.cpus[cpu].fair.next == Some(t) {
             self.cpus[cpu].fair.next = None;
         }

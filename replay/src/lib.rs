@@ -21,6 +21,7 @@ mod recorded;
 pub mod rule;
 mod sched;
 mod select;
+mod server;
 mod state;
 mod wake;
 

@@ -93,12 +93,25 @@ impl Engine<'_> {
 
     /// Kernel model 2.2.
     fn class_pick(&mut self, cpu: usize) -> Option<T> {
-        if let Some(&(_, t)) = self.cpus[cpu].dl.first() {
+        let first = self.cpus[cpu].dl.first().copied();
+        self.cpus[cpu].serves = self.server_goes_before(cpu, first.map(|(deadline, _)| deadline));
+        if self.cpus[cpu].serves
+            && let Some(t) = self.fair_pick_runnable(cpu)
+        {
+            return Some(t);
+        }
+        self.cpus[cpu].serves = false;
+        if let Some((_, t)) = first {
             return Some(t);
         }
         if let Some(list) = self.cpus[cpu].rt.values().next() {
             return list.front().copied();
         }
+        self.fair_pick_runnable(cpu)
+    }
+
+    /// The fair pick; delayed sleepers that win are dequeued on the way.
+    fn fair_pick_runnable(&mut self, cpu: usize) -> Option<T> {
         loop {
             let t = self.fair_pick(cpu, Protection::Respect)?;
             if !self.task(t).delayed {
@@ -120,7 +133,8 @@ impl Engine<'_> {
                 self.set_donor(cpu, new);
             }
         }
-        self.cpus[cpu].next_class = new.map_or(Class::Idle, |t| self.task(t).class);
+        let class = new.map_or(Class::Idle, |t| self.task(t).class);
+        self.cpus[cpu].next_class = if self.cpus[cpu].serves { Class::Deadline } else { class };
     }
 
     pub(crate) fn put_donor(&mut self, cpu: usize, t: T) {

@@ -180,6 +180,21 @@ pub(crate) struct FairQueue {
     pub slices: BTreeMap<i64, u32>,
 }
 
+/// The `fair_server` of a CPU: a deadline entity that runs fair tasks before they starve.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FairServer {
+    /// Fair tasks are queued, and its clock runs.
+    pub started: bool,
+    /// It is queued as a deadline entity: fair tasks go before realtime ones.
+    pub active: bool,
+    /// Fair tasks were starving: the next budget is given without deferral.
+    pub rescuing: bool,
+    pub budget: i64,
+    pub deadline: i64,
+    /// The timer that counts, among those that were set; it may be due before the server is.
+    pub timer_at: Option<u64>,
+}
+
 /// One CPU.
 #[derive(Clone, Debug)]
 pub(crate) struct Rq {
@@ -198,6 +213,9 @@ pub(crate) struct Rq {
     pub fair: FairQueue,
     pub rt: BTreeMap<i32, VecDeque<T>>,
     pub dl: BTreeSet<(i64, T)>,
+    pub server: FairServer,
+    /// The donor was picked for the server, ahead of realtime tasks.
+    pub serves: bool,
     /// Up to here CPU time has been charged to the donor.
     pub charged_to: u64,
     /// Since when the kernel has been on its way to a switch.
@@ -250,4 +268,6 @@ pub(crate) enum TimerKind {
     Wake(T, u32),
     /// A deadline task gets budget again.
     Replenish(T),
+    /// The fair server of a CPU may be due.
+    Server(u32),
 }

@@ -5,7 +5,7 @@ use crate::args::Compare;
 use crate::input::Input;
 use crate::outcome::{Outcome, say};
 use crate::render::{comparison, headline, summary};
-use crate::study::{CostChoice, Study, Weakness};
+use crate::study::{CostChoice, Study, Variant, Weakness};
 use ::replay::Policy;
 use analysis::Comparison;
 use anyhow::Result;
@@ -37,7 +37,7 @@ fn with_replay(args: &Compare, input: Input, policy: Policy) -> Result<Outcome> 
     if weaknesses.contains(&Weakness::ProxyExecutionOn) && policy != Policy::Recorded {
         return Ok(Outcome::Inconclusive);
     }
-    let replayed = study.replay(policy)?;
+    let replayed = study.replay(Variant::plain(policy))?;
     let comparison = analysis::compare(&study.recorded, &replayed.trace);
     show(args, &comparison, ["recorded", policy.name()], || {
         let head = headline::of_trace(&study.input.name, &study.recorded, &comparison.before);

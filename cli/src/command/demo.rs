@@ -4,15 +4,15 @@ use super::{print, replay};
 use crate::args::Demo;
 use crate::input::Input;
 use crate::outcome::Outcome;
-use crate::study::{CostChoice, Study, Verdict};
+use crate::study::{CostChoice, Study, Variant, Verdict};
 use ::replay::Policy;
 use anyhow::Result;
 
 pub(super) fn run(args: &Demo) -> Result<Outcome> {
     let input = Input::embedded(fixtures::DEMO_NAME, fixtures::DEMO, fixtures::DEMO_HOST)?;
     let study = Study::of(input, CostChoice::Calibrated)?;
-    let verdict = Verdict::of(study, Policy::None, Policy::Pe73)?;
-    let labels = [verdict.base.policy.name(), verdict.other.policy.name()];
+    let verdict = Verdict::of(study, Variant::plain(Policy::None), Variant::plain(Policy::Pe73))?;
+    let labels = [verdict.base.variant.name.as_str(), verdict.other.variant.name.as_str()];
     replay::write_chart(&args.svg, &verdict.comparison, labels)?;
     let chart = format!("  chart     {}\n", args.svg.display());
     print(&(replay::as_text(&verdict) + &chart))?;

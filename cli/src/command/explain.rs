@@ -5,7 +5,7 @@ use crate::args::Explain;
 use crate::input::Input;
 use crate::outcome::{Outcome, say};
 use crate::render::{lanes, ms, name, seconds, summary};
-use crate::study::{CostChoice, Study, Verdict, Weakness};
+use crate::study::{CostChoice, Study, Variant, Verdict, Weakness};
 use analysis::Episode;
 use analysis::episode::lanes as lanes_of;
 use anyhow::Result;
@@ -37,7 +37,7 @@ pub(super) fn run(args: &Explain) -> Result<Outcome> {
     let replayed = if weaknesses.contains(&Weakness::ProxyExecutionOn) {
         None
     } else {
-        Some(study.replay(policy)?)
+        Some(study.replay(Variant::plain(policy))?)
     };
     let mut text = String::new();
     for (n, episode) in episodes.iter().enumerate() {
@@ -61,8 +61,8 @@ pub(super) fn worst_of_replay(v: &Verdict) -> String {
         return "no lock waits\n".to_owned();
     };
     let mut text = format!("worst episode  {}\n", story(trace, &episode));
-    text.push_str(&lanes::draw(v.base.policy.name(), trace, &episode.lanes, episode.window));
-    text.push_str(&counterpart(trace, &episode, v.other.policy.name(), &v.other.trace));
+    text.push_str(&lanes::draw(&v.base.variant.name, trace, &episode.lanes, episode.window));
+    text.push_str(&counterpart(trace, &episode, &v.other.variant.name, &v.other.trace));
     text.push_str(lanes::LEGEND);
     text
 }

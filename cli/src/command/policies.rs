@@ -4,53 +4,55 @@ use super::{print, print_json};
 use crate::args::Policies;
 use crate::outcome::Outcome;
 use anyhow::Result;
-use replay::Policy;
+use replay::{Policy, Switch};
 use std::fmt::Write;
 
 pub(super) fn run(args: &Policies) -> Result<Outcome> {
     if args.json {
-        let list: Vec<_> = Policy::ALL
-            .iter()
-            .map(|p| {
-                let switches: serde_json::Map<_, _> =
-                    switches(*p).into_iter().map(|(name, _, on)| (name.to_owned(), on.into())).collect();
-                serde_json::json!({ "policy": p.name(), "is": p.describe(), "mechanisms": switches })
-            })
-            .collect();
-        print_json(&list)?;
-        return Ok(Outcome::Done);
+        print_json(&serde_json::json!({
+            "policies": Policy::ALL.map(policy_as_json),
+            "mechanisms": Switch::ALL.map(|s| {
+                serde_json::json!({ "mechanism": s.name(), "is": s.describe() })
+            }),
+        }))?;
+    } else {
+        print(&as_text())?;
     }
-    let mut text = String::new();
-    for policy in Policy::ALL {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{:<9} {}", policy.name(), policy.describe());
-    }
-    text.push_str("\nmechanism               ");
-    let columns = [Policy::None, Policy::Pe73];
-    for policy in columns {
-        let _ = write!(text, "{:>8}", policy.name());
-    }
-    text.push('\n');
-    for (row, (name, what, _)) in switches(Policy::None).into_iter().enumerate() {
-        let _ = write!(text, "{name:<24}");
-        for policy in columns {
-            let on = switches(policy).get(row).is_some_and(|(_, _, on)| *on);
-            let _ = write!(text, "{:>8}", if on { "yes" } else { "-" });
-        }
-        let _ = writeln!(text, "  {what}");
-    }
-    print(&text)?;
     Ok(Outcome::Done)
 }
 
-/// Mechanisms by name, what they do, and whether a policy has them.
-fn switches(policy: Policy) -> [(&'static str, &'static str, bool); 5] {
-    let m = policy.mechanisms();
-    [
-        ("proxy-execution", "mutex waiters lend their place to the owner", m.proxy_execution),
-        ("handoff", "unlock gives the mutex to the donor", m.handoff),
-        ("return-in-wakeup", "a migrated donor goes home in its wakeup", m.return_in_wakeup),
-        ("local-handoff-resched", "unlock asks the donor's own CPU too", m.local_handoff_resched),
-        ("spinning", "contenders spin while the owner is on a CPU", m.spinning),
-    ]
+fn policy_as_json(policy: Policy) -> serde_json::Value {
+    let mechanisms = policy.mechanisms();
+    let on = Switch::ALL.iter().map(|s| (s.name().to_owned(), s.is_on(&mechanisms).into()));
+    let on: serde_json::Map<_, _> = on.collect();
+    serde_json::json!({ "policy": policy.name(), "is": policy.describe(), "mechanisms": on })
+}
+
+fn as_text() -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    for policy in Policy::ALL {
+        let _ = writeln!(text, "{:<12} {}", policy.name(), policy.describe());
+    }
+    text.push_str("\nEach mechanism can be switched: `resched replay --with A,B --without C`.\n\n");
+    let columns = &Policy::ALL[1..];
+    let _ = write!(text, "{:<21}", "");
+    for policy in columns {
+        let _ = write!(text, "  {}", policy.name());
+    }
+    text.push('\n');
+    for switch in Switch::ALL {
+        let _ = write!(text, "{:<21}", switch.name());
+        for policy in columns {
+            let on = switch.is_on(&policy.mechanisms());
+            let width = policy.name().len() + 2;
+            let _ = write!(text, "{:>width$}", if on { "yes" } else { "-" });
+        }
+        text.push('\n');
+    }
+    text.push('\n');
+    for switch in Switch::ALL {
+        let _ = writeln!(text, "{:<22} {}", switch.name(), switch.describe());
+    }
+    text
 }

@@ -7,7 +7,7 @@ use crate::command::explain;
 use crate::input::Input;
 use crate::outcome::{Outcome, say};
 use crate::render::{comparison, headline};
-use crate::study::{CostChoice, Replayed, Study, Verdict, Weakness};
+use crate::study::{CostChoice, Replayed, Study, Variant, Verdict, Weakness};
 use analysis::{Comparison, Part};
 use anyhow::{Context, Result};
 use replay::Policy;
@@ -17,6 +17,7 @@ use std::path::Path;
 pub(super) fn run(args: &Replay) -> Result<Outcome> {
     let policy: Policy = args.policy.parse()?;
     let against: Policy = args.against.parse()?;
+    let variant = Variant::of(policy, &args.with, &args.without)?;
     let costs = if args.no_costs { CostChoice::Zero } else { CostChoice::Calibrated };
     let study = Study::of(Input::open(&args.file)?, costs)?;
     let weaknesses = study.weaknesses();
@@ -26,12 +27,12 @@ pub(super) fn run(args: &Replay) -> Result<Outcome> {
     if weaknesses.contains(&Weakness::ProxyExecutionOn) && policy != Policy::Recorded {
         return Ok(Outcome::Inconclusive);
     }
-    let verdict = Verdict::of(study, against, policy)?;
+    let verdict = Verdict::of(study, Variant::plain(against), variant)?;
     if let Some(path) = &args.output {
         write_schedule(path, &verdict.other)?;
     }
     if let Some(path) = &args.svg {
-        write_chart(path, &verdict.comparison, [against.name(), policy.name()])?;
+        write_chart(path, &verdict.comparison, [against.name(), &verdict.other.variant.name])?;
     }
     if args.json {
         print_json(&as_json(&verdict))?;
@@ -106,8 +107,8 @@ pub(super) fn as_json(v: &Verdict) -> serde_json::Value {
     let c = v.other.counts;
     serde_json::json!({
         "file": v.study.input.name,
-        "against": v.base.policy.name(),
-        "policy": v.other.policy.name(),
+        "against": v.base.variant.name,
+        "policy": v.other.variant.name,
         "comparison": v.comparison,
         "proxy": {
             "donor_migrations": c.donor_migrations,
@@ -125,7 +126,7 @@ pub(super) fn as_json(v: &Verdict) -> serde_json::Value {
 
 pub(super) fn as_text(v: &Verdict) -> String {
     let recorded = analysis::summary(&v.study.recorded);
-    let (a, b) = (v.base.policy.name(), v.other.policy.name());
+    let (a, b) = (v.base.variant.name.as_str(), v.other.variant.name.as_str());
     let mut text = headline::of_trace(&v.study.input.name, &v.study.recorded, &recorded);
     text.push_str(&format!(
         "\nrecorded {}; replayed under {a} and {b}\n\n",

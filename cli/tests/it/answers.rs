@@ -1,6 +1,7 @@
 //! What the commands answer on good input.
 
 use crate::{fixture, resched, scratch};
+use expect_test::expect;
 use serde_json::Value;
 
 fn json(args: &[&str]) -> Value {
@@ -153,4 +154,68 @@ fn explain_names_waiter_owner_and_who_ran_instead() {
         let instead = episode["instead"][0]["task"].as_str().expect("a name");
         assert!(instead.starts_with("med"), "{instead}");
     }
+}
+
+#[test]
+fn every_policy_and_mechanism_is_explained() {
+    let run = resched(&scratch("policies"), &["policies"]);
+    expect![[r#"
+        recorded     answers as the trace did; must reproduce it exactly
+        none         the kernel without proxy execution
+        pe-6.17      Linux 6.17: a waiter helps only an owner on its own runqueue
+        pe-7.1       Linux 7.1: a waiter moves to its owner's CPU, and back when that CPU schedules
+        pe-7.3       Linux 7.3: it moves back in its wakeup, and unlock gives it the mutex
+        pe-chain     7.3, and a whole chain of waiters moves at once
+        pe-sleeping  the full series: waiters stay with a sleeping owner
+        pi           classic priority inheritance: the owner gets the waiter's priority
+
+        Each mechanism can be switched: `resched replay --with A,B --without C`.
+
+                                      none     pe-6.17      pe-7.1      pe-7.3    pe-chain pe-sleeping          pi
+        proxy-execution                  -         yes         yes         yes         yes         yes           -
+        inheritance                      -           -           -           -           -           -         yes
+        donor-migration                  -           -         yes         yes         yes         yes           -
+        chain-migration                  -           -           -           -         yes         yes           -
+        sleeping-owners                  -           -           -           -           -         yes           -
+        handoff                          -           -           -         yes         yes         yes           -
+        return-in-wakeup                 -           -           -         yes         yes         yes           -
+        local-handoff-resched            -           -           -           -           -           -           -
+        spinning                       yes         yes         yes         yes         yes         yes         yes
+        unlock-window                    -           -           -           -           -           -           -
+
+        proxy-execution        mutex waiters lend their place on the runqueue to the owner
+        inheritance            a mutex owner gets the priority of its most urgent waiter
+        donor-migration        a donor moves to its owner's CPU; else it goes to sleep
+        chain-migration        all waiters of a chain move in one step
+        sleeping-owners        donors wait with a sleeping owner and come back with it
+        handoff                unlock gives the mutex to the donor; else to whoever comes first
+        return-in-wakeup       a moved donor goes home in its wakeup; else when next picked
+        local-handoff-resched  unlock asks the donor's own CPU to reschedule
+        spinning               contenders spin while the owner is on a CPU
+        unlock-window          ns in which an unlock can be preempted: unlock-window=NS
+    "#]].assert_eq(&run.out);
+}
+
+/// Local hand-off is a loss only as long as unlock asks nobody to reschedule.
+#[test]
+fn a_mechanism_can_be_switched() {
+    let folder = scratch("switched");
+    let trace = fixture("recorded/localhandoff-full.dat");
+    let mean = |args: &[&str]| {
+        let run = resched(&folder, &[&["replay", &trace, "--json"], args].concat());
+        let json: Value = serde_json::from_str(&run.out).expect("JSON");
+        let tasks = json["comparison"]["tasks"].as_array().expect("tasks").clone();
+        let donor = tasks.iter().find(|t| t["key"]["name"] == "donor").expect("the donor").clone();
+        format!(
+            "{}: {} ns\n",
+            json["policy"].as_str().expect("a name"),
+            donor["after"]["responses"]["mean_ns"]
+        )
+    };
+    let all = mean(&[]) + &mean(&["--with", "local-handoff-resched"]);
+    expect![[r#"
+        pe-7.3: 1618332.475247525 ns
+        pe-7.3+local-handoff-resched: 295829.58415841585 ns
+    "#]]
+    .assert_eq(&all);
 }

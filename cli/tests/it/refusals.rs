@@ -77,9 +77,9 @@ fn an_unknown_policy() {
         "policy",
         &["replay", &file, "--policy", "pe-9"],
         expect![[r#"
-        exit 2
-        resched: there is no policy `pe-9`; built are: recorded, none, pe-7.3
-    "#]],
+            exit 2
+            resched: there is no policy `pe-9`; there are recorded, none, pe-6.17, pe-7.1, pe-7.3, pe-chain, pe-sleeping, pi
+        "#]],
     );
 }
 
@@ -120,4 +120,57 @@ fn a_cut_file_keeps_what_can_be_read() {
     assert!((5_000..19_311).contains(&events), "{events}");
     let odd = told["oddities"][0]["text"].as_str().expect("the cut is noted");
     assert!(odd.contains("ends"), "{odd}");
+}
+
+#[test]
+fn mechanisms_that_do_not_exist_or_do_not_go_together() {
+    let trace = fixture("recorded/classic3-full.dat");
+    check(
+        "switch-unknown",
+        &["replay", &trace, "--with", "teleport"],
+        expect![[r#"
+        exit 2
+        resched: there is no switch `teleport`; there are proxy-execution, inheritance, donor-migration, chain-migration, sleeping-owners, handoff, return-in-wakeup, local-handoff-resched, spinning, unlock-window (unlock-window=NS)
+    "#]],
+    );
+    check(
+        "switch-lonely",
+        &["replay", &trace, "--policy", "none", "--with", "handoff"],
+        expect![[r#"
+            exit 2
+            resched: handoff needs proxy-execution: take a policy that has it
+        "#]],
+    );
+    check(
+        "switch-both",
+        &["replay", &trace, "--with", "inheritance"],
+        expect![[r#"
+        exit 2
+        resched: inheritance needs proxy-execution off: a waiter either stays queued or sleeps
+    "#]],
+    );
+    check(
+        "switch-window",
+        &["replay", &trace, "--with", "unlock-window"],
+        expect![[r#"
+        exit 2
+        resched: there is no switch `unlock-window`; there are proxy-execution, inheritance, donor-migration, chain-migration, sleeping-owners, handoff, return-in-wakeup, local-handoff-resched, spinning, unlock-window (unlock-window=NS)
+    "#]],
+    );
+    check(
+        "switch-recorded",
+        &["replay", &trace, "--policy", "recorded", "--with", "spinning"],
+        expect![[r#"
+            exit 2
+            resched: recorded: takes no mechanisms; name another policy, as in `--policy none`
+        "#]],
+    );
+    check(
+        "no-policy",
+        &["replay", &trace, "--policy", "pe-9"],
+        expect![[r#"
+        exit 2
+        resched: there is no policy `pe-9`; there are recorded, none, pe-6.17, pe-7.1, pe-7.3, pe-chain, pe-sleeping, pi
+    "#]],
+    );
 }
