@@ -123,6 +123,8 @@ struct Decisions {
     spinning: BTreeMap<TaskId, u64>,
     in_mutex: BTreeSet<TaskId>,
     seen: BTreeSet<TaskId>,
+    /// CPUs that have switched: what ran there is known from then on.
+    switched: BTreeSet<CpuId>,
     stints: Vec<Stint>,
     decided: Vec<Event>,
     expected: Vec<Event>,
@@ -145,8 +147,9 @@ impl Decisions {
                 self.seen.insert(task);
                 self.open.insert(event.cpu, Stint::new(task, next, event.cpu, at));
             }
+            self.switched.insert(event.cpu);
         } else if let Some(task) = current {
-            let from = self.running_since(task, at);
+            let from = self.running_since(task, event);
             let new = || Stint::new(task, event.tid, event.cpu, from);
             self.open.entry(event.cpu).or_insert_with(new);
         }
@@ -180,7 +183,7 @@ impl Decisions {
     fn leave(&mut self, event: &Event, task: TaskId, state: PrevState, program: u64) {
         let SchedEvent::Switch { prev, .. } = event.kind else { return };
         let open = self.open.remove(&event.cpu).filter(|s| s.task == task);
-        let from = self.running_since(task, event.at.0);
+        let from = self.running_since(task, event);
         let mut s = open.unwrap_or_else(|| Stint::new(task, prev, event.cpu, from));
         s.left = event.at.0;
         s.state = state;
@@ -194,9 +197,10 @@ impl Decisions {
     }
 
     /// A task that is found running, without having come to its CPU, has run since the beginning
-    /// when this is the first that is seen of it.
-    fn running_since(&mut self, task: TaskId, at: u64) -> u64 {
-        if self.seen.insert(task) { self.start } else { at }
+    /// when this is the first that is seen of it and of its CPU.
+    fn running_since(&mut self, task: TaskId, event: &Event) -> u64 {
+        let is_new = self.seen.insert(task) && !self.switched.contains(&event.cpu);
+        if is_new { self.start } else { event.at.0 }
     }
 
     fn end_spin(&mut self, task: TaskId, event: &Event) {

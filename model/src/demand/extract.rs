@@ -1,7 +1,7 @@
 //! One pass over the events of a recording that turns what happened into what was asked for.
 
 use super::latency::SwitchCauses;
-use super::program::{Asleep, Build, Contending};
+use super::program::{Asleep, Build, Contending, Mark};
 use super::rounds::{self, Ending, Rounds};
 use super::sleep::{TimerSleep, find_period};
 use super::unbroken::unbroken;
@@ -26,6 +26,8 @@ pub enum DemandNote {
     LockAttemptFailed,
     /// A task fell asleep and ran again without a wakeup between.
     WakeupMissing,
+    /// A task came to a CPU, and another one left it: how long the first ran is not known.
+    SwitchMissing,
     /// A wakeup's context is not recorded: taken as a task's if one was running.
     WakerContextGuessed,
     /// A wait was still going on when the recording ended.
@@ -178,7 +180,7 @@ impl Extract<'_> {
             return None;
         }
         let id = self.id(e.tid)?;
-        let start = self.start;
+        let start = self.first_seen(e);
         if self.builds[id.index()].asleep.is_some() {
             self.count(DemandNote::WakeupMissing);
             self.wake_by_interrupt(id, e.at.0);
@@ -196,6 +198,30 @@ impl Extract<'_> {
         Some(b)
     }
 
+    /// A CPU is left by another task than the one that came to it: that one's own leaving is
+    /// missing. Nothing is known of it after its last event; it counts as asleep until it is seen.
+    fn vanish(&mut self, e: &Event, prev: Tid) {
+        let Some(tid) = self.running.get(&e.cpu).copied().filter(|tid| *tid != prev) else {
+            return;
+        };
+        let Some(id) = self.id(tid) else { return };
+        let b = &mut self.builds[id.index()];
+        if b.on_cpu.take().is_none() || b.asleep.is_some() {
+            return;
+        }
+        let state = PrevState::Interruptible;
+        b.asleep = Some(Asleep { since: e.at.0, state, on: None, in_mutex: false, timer: None });
+        self.count(DemandNote::SwitchMissing);
+    }
+
+    /// Since when a task may have been running that the trace has not named so far.
+    ///
+    /// Before the first switch of a CPU it is whoever was there from the start; later on it came
+    /// from nowhere, and nothing is known of it before.
+    fn first_seen(&self, e: &Event) -> u64 {
+        if self.running.contains_key(&e.cpu) { e.at.0 } else { self.start }
+    }
+
     fn lock(&mut self, lock: LockId, flags: LockFlags) -> LockIndex {
         let next = LockIndex(u32::try_from(self.locks.len()).unwrap_or(u32::MAX));
         let index = *self.lock_index.entry(lock).or_insert(next);
@@ -210,9 +236,10 @@ impl Extract<'_> {
             return;
         };
         let at = e.at.0;
+        self.vanish(e, prev);
         if let Some(id) = self.id(prev) {
-            self.sched_change(id, prev_prio);
-            let start = self.start;
+            self.sched_change_since_came(id, prev_prio);
+            let start = self.first_seen(e);
             let b = &mut self.builds[id.index()];
             if b.arrival.is_none() {
                 b.arrival = Some(Arrival::At(Timestamp(start), e.cpu));
@@ -236,6 +263,7 @@ impl Extract<'_> {
             b.since = u64::MAX;
         }
         if let Some(id) = self.id(next) {
+            // Nobody woke it: it has been queued from the start.
             let start = self.start;
             let b = &mut self.builds[id.index()];
             if b.arrival.is_none() {
@@ -250,6 +278,7 @@ impl Extract<'_> {
             b.on_cpu = Some(at);
             b.since = at;
             b.total_before = b.total;
+            b.came = b.mark(at);
         }
         self.running.insert(e.cpu, next);
     }
@@ -282,6 +311,20 @@ impl Extract<'_> {
             }
             Some(_) => {}
         }
+    }
+
+    /// Applies a priority that was changed during a stretch on a CPU: at its beginning, because
+    /// what sets a priority mostly comes before the work that needs it.
+    fn sched_change_since_came(&mut self, id: TaskId, prio: i32) {
+        let params = self.params(id, prio);
+        let b = &mut self.builds[id.index()];
+        if b.on_cpu.is_none() || b.sched.is_none_or(|old| old.kernel_prio() == prio) {
+            return self.sched_change(id, prio);
+        }
+        b.sched = Some(params);
+        let (came, woken) = (b.came, b.woken);
+        b.insert(came, Op::SetSched(params));
+        b.woken = Mark { op: woken.op + usize::from(woken.op > came.op), ..woken };
     }
 
     fn host_task(&self, id: TaskId) -> Option<&HostTask> {
@@ -520,9 +563,9 @@ impl Extract<'_> {
         let ending = |b: &Build| {
             let by = b.exited?;
             let seams = rounds::find(&b.ops, &b.holds)?.seams;
-            let last_round = seams.get(seams.len().checked_sub(2)?)?;
-            let sleep = b.timer_sleeps.iter().rev().find(|s| s.op + 1 == *last_round)?;
-            Some(Ending { after: sleep.woken, by })
+            let began = |s: &&TimerSleep| seams.binary_search(&(s.op + 1)).is_ok();
+            let times: Vec<u64> = b.timer_sleeps.iter().filter(began).map(|s| s.woken).collect();
+            rounds::ending(&times, by)
         };
         self.builds.iter().map(ending).collect()
     }

@@ -56,6 +56,8 @@ pub(super) struct Build {
     pub(super) timer: Option<(u64, u64, u64)>,
     pub(super) timer_sleeps: Vec<TimerSleep>,
     pub(super) woken: Mark,
+    /// Where it came to its CPU.
+    pub(super) came: Mark,
     /// When it ended.
     pub(super) exited: Option<u64>,
 }
@@ -122,6 +124,9 @@ impl Build {
                 }
             }
             let n = pieces.len();
+            if let Some(entry) = self.failed_entry.as_mut().filter(|entry| **entry >= at) {
+                *entry += n;
+            }
             self.ops.splice(at..at, pieces);
             for sleep in &mut self.timer_sleeps {
                 if sleep.op >= at {

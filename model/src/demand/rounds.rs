@@ -5,11 +5,13 @@
 //! time to others that the real one would take.
 
 use super::{LockIndex, Op, SleepEnd};
-use crate::Timestamp;
+use crate::{PrevState, Timestamp};
 use std::ops::Range;
 
 /// Fewest rounds that make a loop.
 const FEWEST: usize = 4;
+/// Fewest rounds of a loop whose end may show a date.
+const FEWEST_FOR_A_DATE: usize = 8;
 
 /// The rounds of a closed loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +46,10 @@ pub(super) fn find(ops: &[Op], holds: &[LockIndex]) -> Option<Rounds> {
         match op {
             Op::Lock(_) | Op::TryLock { acquired: true, .. } => held += 1,
             Op::Unlock(_) => held = held.saturating_sub(1),
-            Op::Sleep { until: SleepEnd::After(_), on: None, .. } if held == 0 => {
+            // Uninterruptible sleeps are a device's, and no round's end.
+            Op::Sleep { until: SleepEnd::After(_), on: None, state: PrevState::Interruptible }
+                if held == 0 =>
+            {
                 seams.push(at + 1);
             }
             _ => {}
@@ -64,6 +69,13 @@ pub(super) fn find(ops: &[Op], holds: &[LockIndex]) -> Option<Rounds> {
     let rounds = seams.windows(2).map(|w| w[0]..w[1]);
     let repeatable: Vec<_> = rounds.filter(|r| ops[r.clone()].iter().all(is_own)).collect();
     (repeatable.len() >= FEWEST).then_some(Rounds { seams, repeatable, until: None })
+}
+
+/// The last round of a long loop, for a task that ended: the times are those at which its rounds
+/// began.
+pub(super) fn ending(times: &[u64], by: u64) -> Option<Ending> {
+    let after = *times.get(times.len().checked_sub(2)?)?;
+    (times.len() >= FEWEST_FOR_A_DATE).then_some(Ending { after, by })
 }
 
 /// When the last round of a loop began at the earliest, and when its task was gone.
@@ -99,7 +111,7 @@ pub(super) fn common_end(endings: &[Ending]) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Nanos, PrevState, TaskId};
+    use crate::{Nanos, TaskId};
 
     const SLEEP: Op =
         Op::Sleep { until: SleepEnd::After(Nanos(5)), state: PrevState::Interruptible, on: None };
