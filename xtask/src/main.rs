@@ -1,5 +1,6 @@
 //! The workspace's own checks: `cargo xtask check` is what CI runs.
 
+mod bench;
 mod check;
 mod docs;
 mod fidelity;
@@ -11,13 +12,15 @@ mod tree;
 use anyhow::{Result, bail};
 
 /// Names of the tasks, for the check that documents name no other.
-const TASKS: [&str; 3] = ["check", "fixtures", "fidelity"];
+const TASKS: [&str; 4] = ["check", "fixtures", "fidelity", "bench"];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["check"] => check::run(),
         ["fixtures"] => check::report("fixtures", &fixtures::problems()?),
+        ["bench", "replay"] => bench::replay(&[]),
+        ["bench", "replay", ref files @ ..] => bench::replay(files),
         ["fidelity"] => fidelity::run(None),
         ["fidelity", folder] => fidelity::run(Some(folder)),
         _ => bail!("usage: cargo xtask {}", TASKS.join("|")),
