@@ -159,7 +159,11 @@ impl Study {
             }
             schedule
         } else {
-            let options = Options { costs: self.costs, mechanisms: Some(variant.mechanisms) };
+            let options = Options {
+                costs: self.costs,
+                mechanisms: Some(variant.mechanisms),
+                ..Options::default()
+            };
             replay::replay(&self.demand, variant.policy, &options)
         };
         let trace = model::assemble(&schedule.recording, self.input.host.as_ref());

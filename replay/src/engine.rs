@@ -4,6 +4,7 @@
 //! their zero-length steps, then CPUs that must reschedule do; the last two
 //! repeat until nothing changes.
 
+use crate::Checks;
 use crate::costs::Costs;
 use crate::emit::Output;
 use crate::mechanism::Mechanisms;
@@ -34,6 +35,7 @@ pub(crate) struct Engine<'d> {
     pub n_spinning: u32,
     pub cpu_next: Vec<u64>,
     pub out: Output,
+    pub checks: Checks,
 }
 
 impl<'d> Engine<'d> {
@@ -59,6 +61,7 @@ impl<'d> Engine<'d> {
             n_spinning: 0,
             cpu_next: vec![NEVER; n_cpus],
             out: Output::new(demand),
+            checks: Checks::Steps,
         };
         engine.admit();
         engine
@@ -96,6 +99,9 @@ impl<'d> Engine<'d> {
             self.now = next;
             self.expire();
             self.settle();
+            if self.checks == Checks::All {
+                self.check_invariants();
+            }
         }
         self.now = end;
         for cpu in 0..self.cpus.len() {
@@ -264,6 +270,7 @@ impl<'d> Engine<'d> {
             && self.in_kernel(cpu)
         {
             self.cpus[cpu].deferred = true;
+            self.cpus[cpu].dirty = true;
             return;
         }
         let at = self.now + delay;

@@ -54,6 +54,18 @@ impl Engine<'_> {
         may
     }
 
+    /// A waiter goes to sleep: the owner inherits; a lock that is free meanwhile is its top
+    /// waiter's, who must be awake to take it.
+    pub(crate) fn waits_for_inherited(&mut self, t: T, lock: LockIndex) {
+        if let Some(owner) = self.locks[lock.index()].word.owner {
+            return self.inherit(owner);
+        }
+        if let Some(top) = self.top_waiter(lock).filter(|&top| top != t) {
+            let cpu = self.task(t).cpu;
+            self.wake(top, Waker::Task(cpu));
+        }
+    }
+
     /// Gives up the lock: the owner's priority falls first, then the top waiter is woken.
     pub(crate) fn unlock_inherited(&mut self, cpu: usize, t: T, lock: LockIndex) {
         let top = self.top_waiter(lock);

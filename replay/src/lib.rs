@@ -12,6 +12,7 @@ mod emit;
 mod engine;
 mod fair;
 mod inherit;
+mod invariant;
 mod lock;
 mod mechanism;
 mod policy;
@@ -40,6 +41,18 @@ pub struct Options {
     pub costs: Costs,
     /// Mechanisms instead of the policy's own.
     pub mechanisms: Option<Mechanisms>,
+    /// How much the engine looks after itself.
+    pub checks: Checks,
+}
+
+/// How much the engine checks while it runs; what it checks at no cost, it always does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Checks {
+    /// What a step touches.
+    #[default]
+    Steps,
+    /// Everything, after every instant: slow.
+    All,
 }
 
 /// Something the reader of a replay must know.
@@ -101,7 +114,9 @@ pub struct Schedule {
 pub fn replay(demand: &Demand, policy: Policy, options: &Options) -> Schedule {
     let mechanisms = options.mechanisms.unwrap_or_else(|| policy.mechanisms());
     let mut engine = Engine::new(demand, mechanisms, options.costs);
+    engine.checks = options.checks;
     engine.run();
+    engine.report_deadlocks();
     let time =
         |t: &state::Task| TaskTime { executed: Nanos(t.executed), charged: Nanos(t.charged) };
     let times = engine.tasks.iter().map(time).collect();

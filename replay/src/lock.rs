@@ -78,7 +78,10 @@ impl Engine<'_> {
         let owner = self.locks[lock.index()].word.owner;
         self.mechanisms.spinning
             && !self.must_resched(cpu)
-            && owner.is_none_or(|o| self.task(o).on_cpu)
+            && match owner {
+                Some(o) => self.task(o).on_cpu,
+                None => self.locks[lock.index()].discipline != Discipline::Inherits,
+            }
     }
 
     pub(crate) fn must_resched(&self, cpu: usize) -> bool {
@@ -101,10 +104,8 @@ impl Engine<'_> {
         let state = PrevState::Uninterruptible;
         task.asleep = Some(if task.interruptible { PrevState::Interruptible } else { state });
         task.phase = Phase::Waiting(lock);
-        if discipline == Discipline::Inherits
-            && let Some(owner) = self.locks[lock.index()].word.owner
-        {
-            self.inherit(owner);
+        if discipline == Discipline::Inherits {
+            self.waits_for_inherited(t, lock);
         }
     }
 
@@ -434,6 +435,8 @@ impl Engine<'_> {
         }
         match self.locks[lock.index()].word.owner {
             Some(o) if !self.task(o).on_cpu => Spin::OwnerLeft,
+            // It is reserved for somebody who is not here.
+            None if self.locks[lock.index()].discipline == Discipline::Inherits => Spin::OwnerLeft,
             _ => Spin::GoOn,
         }
     }

@@ -82,7 +82,7 @@ impl Engine<'_> {
         }
         let left = i128::from((dl.deadline - now) >> 10) * i128::from(signed(s.runtime.0) >> 10);
         let asked = i128::from(dl.budget >> 10) * i128::from(signed(s.deadline.0) >> 10);
-        if dl.deadline < now || asked > left {
+        if dl.deadline < now || asked > left || dl.budget <= 0 {
             dl.deadline = now + signed(s.deadline.0);
             dl.budget = signed(s.runtime.0);
         }
@@ -111,6 +111,7 @@ impl Engine<'_> {
     pub(crate) fn dl_replenish(&mut self, t: T) {
         let cpu = self.task(t).cpu;
         self.account(cpu);
+        self.cpus[cpu].dirty = true;
         let now = signed(self.now);
         let s = self.task(t).sched;
         let (runtime, period) = (signed(s.runtime.0).max(1), signed(s.period.0).max(1));

@@ -196,6 +196,7 @@ impl Engine<'_> {
         }
         if let Some(n) = next {
             assert!(!self.task(n).on_cpu, "a task executes on one CPU at a time");
+            debug_assert!(self.allowed(n, cpu), "a task executes where it is allowed");
             self.tasks[n as usize].on_cpu = true;
             self.tasks[n as usize].recent_cpu = cpu;
         }
@@ -349,6 +350,7 @@ impl Engine<'_> {
 
     /// Queues a task on a CPU that is set already.
     pub(crate) fn enqueue(&mut self, cpu: usize, t: T) {
+        assert_eq!(self.task(t).on_rq, OnRq::No, "a task joins one queue");
         self.account(cpu);
         self.tasks[t as usize].on_rq = OnRq::Queued;
         self.cpus[cpu].n_running += 1;

@@ -89,6 +89,7 @@ impl Engine<'_> {
             self.cpus[home].donor = running;
             if let Some(r) = running {
                 self.set_donor(home, r);
+                self.cpus[home].next_class = self.task(r).class;
             }
             self.resched(home, self.costs.wake_busy);
             self.emit_donor(home);

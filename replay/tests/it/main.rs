@@ -4,6 +4,7 @@
 
 mod damage;
 mod identity;
+mod random;
 mod rounds;
 mod scenario;
 mod timeline;
