@@ -67,7 +67,10 @@ pub(crate) struct Replay {
     /// Write a chart of the lock waits, before and after
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
-    /// Replay with all costs of the kernel's own work at zero
+    /// Set costs of the kernel's own work, in nanoseconds, as in switch=1500,chain-hop=200
+    #[arg(long, value_name = "NAME=NS", value_delimiter = ',')]
+    pub(crate) cost: Vec<String>,
+    /// Replay with all costs of the kernel's own work at zero, but those of --cost
     #[arg(long)]
     pub(crate) no_costs: bool,
     /// Print JSON

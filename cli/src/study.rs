@@ -124,6 +124,7 @@ impl Study {
                 wake_busy: l.wake_busy.0,
                 wake_idle: l.wake_idle.0,
                 slice_end: l.slice_end.0,
+                ..Costs::default()
             },
         };
         Ok(Self { input, recorded, demand, guesses, costs })

@@ -194,7 +194,10 @@ impl<'d> Engine<'d> {
         let computing =
             task.phase == Phase::Program && matches!(self.op(running), Some(Op::Compute(_)));
         if (releasing || computing) && rq.stalled_from.is_none() {
-            next = next.min(rq.ran_to.saturating_add(task.left));
+            next = next.min(rq.ran_to.max(rq.busy_until).saturating_add(task.left));
+        }
+        if rq.busy_until > self.now {
+            next = next.min(rq.busy_until);
         }
         next.min(self.dl_budget_end(cpu)).min(self.server_end(cpu))
     }
@@ -204,7 +207,9 @@ impl<'d> Engine<'d> {
         let rq = &mut self.cpus[cpu];
         let delta = self.now - rq.ran_to;
         // From a request to the switch the kernel works; the program stands still.
-        let program = rq.stalled_from.map_or(delta, |from| from.saturating_sub(rq.ran_to));
+        // So it does after one, for the task that has come.
+        let program =
+            rq.stalled_from.unwrap_or(self.now).saturating_sub(rq.ran_to.max(rq.busy_until));
         rq.ran_to = self.now;
         if let Some(running) = rq.running {
             let task = &mut self.tasks[running as usize];
@@ -332,6 +337,8 @@ impl Rq {
             charged_to: start,
             ran_to: start,
             stalled_from: None,
+            busy_until: 0,
+            pick_work: 0,
             hrtick_at: NEVER,
             next_tick: NEVER,
             next_balance: start,
@@ -408,6 +415,7 @@ fn new_task(task: &TaskDemand, demand: &Demand) -> Task {
         awaits_wake: false,
         sleep_generation: 0,
         recent_cpu: cpu,
+        ran_on: None,
         last_wakee: None,
         wakee_flips: 0,
         flips_since: 0,

@@ -26,7 +26,7 @@ mod server;
 mod state;
 mod wake;
 
-pub use costs::Costs;
+pub use costs::{Cost, Costs, UnknownCost};
 pub use mechanism::{GivesUp, ImpossibleSet, Mechanisms, Setting, Switch, UnknownSwitch};
 pub use policy::{Policy, UnknownPolicy};
 pub use recorded::{Divergence, recorded};

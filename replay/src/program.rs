@@ -20,7 +20,7 @@ impl Engine<'_> {
         self.run_program(cpu);
         let mut any = false;
         while let Some(t) = self.cpus[cpu].running {
-            if self.cpus[cpu].stalled_from.is_some() {
+            if self.cpus[cpu].stalled_from.is_some() || self.cpus[cpu].busy_until > self.now {
                 break;
             }
             // A spinner told to reschedule goes through schedule() before it queues.

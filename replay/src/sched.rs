@@ -45,13 +45,18 @@ impl Engine<'_> {
         self.cpus[cpu].deferred = false;
         self.cpus[cpu].stalled_from = None;
         self.cpus[cpu].dirty = true;
+        let mut work = std::mem::take(&mut self.cpus[cpu].pick_work);
         if prev != next {
+            work += next.map_or(0, |t| self.arrival_cost(cpu, t));
             self.switch(cpu, prev, prev_state, next);
+        }
+        if work > 0 {
+            self.cpus[cpu].busy_until = self.now + work;
         }
         self.emit_donor(cpu);
         if detour {
             self.out.idle_detours += 1;
-            self.resched(cpu, 0);
+            self.resched(cpu, self.costs.idle_detour);
         }
         self.arm_hrtick(cpu);
     }
@@ -178,6 +183,19 @@ impl Engine<'_> {
         }
     }
 
+    /// What it costs a task to come to this CPU from the one it ran on last.
+    fn arrival_cost(&self, cpu: usize, t: T) -> u64 {
+        let c = &self.costs;
+        let node = |cpu: usize| self.machine.node_of_cpu.get(cpu);
+        let moved = match self.task(t).ran_on.filter(|&from| from != cpu) {
+            None => 0,
+            Some(from) if node(from) != node(cpu) => c.node_migration,
+            Some(from) if !self.shares_cache(from, cpu) => c.far_migration,
+            Some(_) => c.migration,
+        };
+        c.switch + moved
+    }
+
     fn switch(&mut self, cpu: usize, prev: Option<T>, state: PrevState, next: Option<T>) {
         self.emit_switch(cpu, prev, state, next);
         if let Some(p) = prev {
@@ -199,6 +217,7 @@ impl Engine<'_> {
             debug_assert!(self.allowed(n, cpu), "a task executes where it is allowed");
             self.tasks[n as usize].on_cpu = true;
             self.tasks[n as usize].recent_cpu = cpu;
+            self.tasks[n as usize].ran_on = Some(cpu);
         }
         self.stir_spinners();
     }
@@ -227,6 +246,7 @@ impl Engine<'_> {
             match (step(link, &self.mechanisms), owner) {
                 (Step::Follow, Some(o)) => {
                     self.out.chain_hops += 1;
+                    self.cpus[cpu].pick_work += self.costs.chain_hop;
                     self.tasks[o as usize].blocked_donor = Some(x);
                     x = o;
                 }
@@ -323,6 +343,7 @@ impl Engine<'_> {
         self.tasks[x as usize].cpu = target;
         self.enqueue(target, x);
         self.out.donor_migrations += 1;
+        self.cpus[cpu].pick_work += self.costs.proxy_migration;
         let kind = SchedEvent::ProxyMigrate {
             tid: self.task(x).tid,
             orig_cpu: self.machine.cpus[cpu],

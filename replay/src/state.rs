@@ -133,6 +133,8 @@ pub(crate) struct Task {
     /// Invalidates timers of earlier sleeps.
     pub sleep_generation: u32,
     pub recent_cpu: usize,
+    /// The CPU it ran on last.
+    pub ran_on: Option<usize>,
     pub last_wakee: Option<T>,
     pub wakee_flips: u32,
     pub flips_since: u64,
@@ -220,6 +222,10 @@ pub(crate) struct Rq {
     pub charged_to: u64,
     /// Since when the kernel has been on its way to a switch.
     pub stalled_from: Option<u64>,
+    /// Until then the kernel works for the task that came to this CPU.
+    pub busy_until: u64,
+    /// Work of the pick that is going on (ns).
+    pub pick_work: u64,
     /// Up to here the running program has been advanced.
     pub ran_to: u64,
     pub hrtick_at: u64,

@@ -137,6 +137,9 @@ impl Engine<'_> {
         }
         self.enqueue(dest, p);
         self.wakeup_preempt(dest, p, Join::Again);
+        if dest != waker.cpu() && self.cpus[dest].need_resched {
+            self.cpus[dest].resched_at += self.costs.ipi;
+        }
         self.finish_wake(p, waker);
         self.push_realtime(dest, p);
         self.activate_parked(p, self.task(p).cpu);

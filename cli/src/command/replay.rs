@@ -10,7 +10,7 @@ use crate::render::{comparison, headline};
 use crate::study::{CostChoice, Replayed, Study, Variant, Verdict, Weakness};
 use analysis::{Comparison, Part};
 use anyhow::{Context, Result};
-use replay::Policy;
+use replay::{Cost, Policy};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
@@ -19,7 +19,11 @@ pub(super) fn run(args: &Replay) -> Result<Outcome> {
     let against: Policy = args.against.parse()?;
     let variant = Variant::of(policy, &args.with, &args.without)?;
     let costs = if args.no_costs { CostChoice::Zero } else { CostChoice::Calibrated };
-    let study = Study::of(Input::open(&args.file)?, costs)?;
+    let set: Vec<Cost> = args.cost.iter().map(|c| c.parse()).collect::<Result<_, _>>()?;
+    let mut study = Study::of(Input::open(&args.file)?, costs)?;
+    for cost in &set {
+        study.costs.set(cost)?;
+    }
     let weaknesses = study.weaknesses();
     for weakness in &weaknesses {
         say(&format!("resched: {}: {}", study.input.name, weakness.text()));
@@ -118,6 +122,7 @@ pub(super) fn as_json(v: &Verdict) -> serde_json::Value {
             "chain_hops": c.chain_hops,
         },
         "trust": v.fidelity,
+        "costs_ns": v.study.costs.all().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
         "assumed": v.study.demand.machine.assumed,
         "weaknesses": v.study.weaknesses().iter().map(|w| w.text()).collect::<Vec<_>>(),
         "notes": v.other.notes.iter().map(|n| format!("{} {}", n.at, n.text)).collect::<Vec<_>>(),

@@ -96,5 +96,13 @@ pub(crate) fn assumptions(verdict: &Verdict) -> Vec<String> {
             ms(c.slice_end)
         ));
     }
+    let set: Vec<String> = c.all()[3..]
+        .iter()
+        .filter(|(_, ns)| *ns > 0)
+        .map(|(name, ns)| format!("{name} {ns} ns"))
+        .collect();
+    if !set.is_empty() {
+        lines.push(format!("costs as set: {}", set.join(", ")));
+    }
     lines
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "recordings are files")]
 
+mod costs;
 mod damage;
 mod identity;
 mod random;

@@ -1,0 +1,37 @@
+//! Costs: zero changes nothing, and each one costs what and where it says.
+
+use model::{Demand, SchedEvent};
+use replay::{Costs, Options, Policy};
+
+/// S3: the owner is preempted on another CPU, and its donor moves there and back.
+const MOVED: &str = "cpus 2
+L  fair     cpu 1  at 0  lock m  run 4  unlock m
+M  fifo 30  cpu 1  at 1  run 10
+H  fifo 50  cpu 0  at 2  lock m  run 1  unlock m
+";
+
+/// When H gets the mutex and when the last task is gone, in microseconds.
+fn times(costs: Costs) -> (u64, u64) {
+    let script = trace_formats::script::parse(MOVED).expect("a scenario");
+    let demand = Demand::from_script(&script);
+    let options = Options { costs, ..Options::default() };
+    let events = replay::replay(&demand, Policy::Pe73, &options).recording.events;
+    let end = events.iter().filter(|e| matches!(e.kind, SchedEvent::ContentionEnd { .. }));
+    let last = events.iter().filter(|e| matches!(e.kind, SchedEvent::Switch { .. }));
+    let us = |e: Option<&model::Event>| e.expect("an event").at.0 / 1000;
+    (us(end.last()), us(last.last()))
+}
+
+#[test]
+fn each_cost_delays_what_it_is_of() {
+    let zero = Costs::default();
+    assert_eq!(times(zero), (5_000, 14_000));
+    // L comes, H comes to ask, L comes again in place of M, and H comes with the mutex.
+    assert_eq!(times(Costs { switch: 10_000, ..zero }).0, 5_040);
+    assert_eq!(times(Costs { chain_hop: 7_000, ..zero }), (5_007, 14_007));
+    // The pass through idle on H's CPU before H moves.
+    assert_eq!(times(Costs { idle_detour: 5_000, ..zero }), (5_005, 14_000));
+    assert_eq!(times(Costs { ipi: 3_000, ..zero }).0, 5_003);
+    // Nobody executes on another CPU than before.
+    assert_eq!(times(Costs { migration: 9_000, far_migration: 9_000, ..zero }), times(zero));
+}
