@@ -135,6 +135,7 @@ impl SchedParams {
         match self.policy {
             SchedPolicy::Fifo | SchedPolicy::Rr => 99 - self.rt_priority,
             SchedPolicy::Deadline => -1,
+            SchedPolicy::Stop => 0,
             _ => 120 + self.nice,
         }
     }

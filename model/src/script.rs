@@ -110,6 +110,7 @@ fn params(task: &script::Task) -> SchedParams {
         script::Class::Idle(nice) => fair(SchedPolicy::Idle, nice),
         script::Class::Fifo(priority) => realtime(SchedPolicy::Fifo, priority),
         script::Class::Rr(priority) => realtime(SchedPolicy::Rr, priority),
+        script::Class::Stop => fair(SchedPolicy::Stop, 0),
         script::Class::Deadline { budget, deadline, period } => SchedParams {
             policy: SchedPolicy::Deadline,
             runtime: budget,

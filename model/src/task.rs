@@ -44,6 +44,8 @@ pub enum SchedPolicy {
     Rr,
     /// `SCHED_DEADLINE`.
     Deadline,
+    /// The stop class of the kernel's own `migration/N`; no user can have it.
+    Stop,
 }
 
 /// What is known of a task from the trace alone.

@@ -16,7 +16,8 @@ impl Engine<'_> {
     ///
     /// The kernel dices whether to try (`NI_RANDOM`) and weighs its own cost; this always tries.
     pub(crate) fn newidle_pull(&mut self, cpu: usize) -> bool {
-        self.cpus.len() > 1 && (self.pull_realtime(cpu) || self.pull(cpu, 2, 1) > 0)
+        self.cpus.len() > 1
+            && (self.pull_deadline(cpu) || self.pull_realtime(cpu) || self.pull(cpu, 2, 1) > 0)
     }
 
     /// Periodic balancing of a busy CPU, at a tick: evens out the numbers of fair tasks (6.5, 6.6).
@@ -91,6 +92,49 @@ impl Engine<'_> {
         self.dequeue_to_move(from, t);
         self.attach(t, from, cpu);
         true
+    }
+
+    /// As [`Self::pull_realtime`], for the earliest deadline that waits elsewhere (6.2).
+    pub(crate) fn pull_deadline(&mut self, cpu: usize) -> bool {
+        let here = self.cpus[cpu].dl.first().map_or(i64::MAX, |(d, _)| *d);
+        let mut best: Option<(i64, usize, T)> = None;
+        for from in (0..self.cpus.len()).filter(|&c| c != cpu) {
+            let mut waiting = self.cpus[from].dl.iter().copied();
+            let Some((deadline, t)) = waiting.find(|&(_, t)| self.is_movable(t, from, cpu)) else {
+                continue;
+            };
+            // One that is earlier than what runs there is about to run there.
+            let running = self.cpus[from].donor.map_or(i64::MAX, |d| {
+                let donor = self.task(d);
+                if donor.class == Class::Deadline { donor.dl.deadline } else { i64::MAX }
+            });
+            let waits = deadline >= running && deadline < here;
+            if waits && best.is_none_or(|(d, ..)| deadline < d) {
+                best = Some((deadline, from, t));
+            }
+        }
+        let Some((_, from, t)) = best else { return false };
+        self.dequeue_to_move(from, t);
+        self.attach(t, from, cpu);
+        true
+    }
+
+    /// The balance hook of a pick: a CPU whose urgent donor has gone looks for others' (2.2).
+    pub(crate) fn balance_before_pick(&mut self, cpu: usize, old: Option<T>) {
+        let Some(old) = old.filter(|_| self.cpus.len() > 1) else { return };
+        let rq = &self.cpus[cpu];
+        match self.task(old).class {
+            Class::Deadline if rq.dl.first().is_none_or(|(_, t)| *t != old) => {
+                self.pull_deadline(cpu);
+                self.pull_realtime(cpu);
+            }
+            Class::Realtime
+                if rq.rt.keys().next().is_none_or(|prio| *prio > self.task(old).prio) =>
+            {
+                self.pull_realtime(cpu);
+            }
+            _ => {}
+        }
     }
 
     /// A woken realtime task that does not run here goes where less urgent work runs (6.1, push).

@@ -241,7 +241,7 @@ impl<'d> Engine<'d> {
                 self.server_charge(cpu, delta);
             }
             Class::Deadline => self.dl_charge(cpu, donor, delta),
-            Class::Realtime | Class::Idle => {}
+            Class::Stop | Class::Realtime | Class::Idle => {}
         }
     }
 
@@ -330,6 +330,7 @@ impl Rq {
             next_class: Class::Idle,
             n_running: 0,
             fair: crate::state::FairQueue { average: -(1 << 20), ..Default::default() },
+            stop: std::collections::VecDeque::new(),
             rt: std::collections::BTreeMap::new(),
             dl: std::collections::BTreeSet::new(),
             server: crate::state::FairServer::default(),

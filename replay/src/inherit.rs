@@ -16,6 +16,7 @@ const FAIR: i32 = 120;
 
 fn urgency(task: &Task) -> Urgency {
     match task.class {
+        Class::Stop => (-2, 0),
         Class::Deadline => (-1, task.dl.deadline),
         Class::Realtime => (task.prio, 0),
         Class::Fair | Class::Idle => (FAIR, 0),
@@ -115,6 +116,7 @@ impl Engine<'_> {
         let (class, prio) = own(task);
         let deadline = if task.dl.boosted { i64::MAX } else { task.dl.deadline };
         let mine = match class {
+            Class::Stop => (-2, 0),
             Class::Deadline => (-1, deadline),
             Class::Realtime => (prio, 0),
             Class::Fair | Class::Idle => (FAIR, 0),

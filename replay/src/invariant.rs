@@ -19,7 +19,8 @@ impl Engine<'_> {
         for (cpu, rq) in self.cpus.iter().enumerate() {
             let fair = rq.fair.tree.values().chain(rq.fair.current.iter());
             let current_is_gone = |t: &&T| self.task(**t).is_queued();
-            let all = fair.chain(rq.rt.values().flatten()).chain(rq.dl.iter().map(|(_, t)| t));
+            let realtime = rq.rt.values().flatten().chain(&rq.stop);
+            let all = fair.chain(realtime).chain(rq.dl.iter().map(|(_, t)| t));
             for &t in all.filter(current_is_gone) {
                 queued[t as usize] += 1;
                 assert_eq!(self.task(t).cpu, cpu, "a task is queued on the CPU it says");

@@ -368,7 +368,7 @@ impl Engine<'_> {
                     list.rotate_left(1);
                 }
             }
-            Class::Deadline | Class::Idle => {}
+            Class::Stop | Class::Deadline | Class::Idle => {}
         }
         self.resched(cpu, 0);
     }

@@ -36,6 +36,11 @@ impl Engine<'_> {
         true
     }
 
+    pub(crate) fn stop_dequeue(&mut self, cpu: usize, t: T) -> bool {
+        self.cpus[cpu].stop.retain(|&other| other != t);
+        true
+    }
+
     /// One tick of an RR donor: at the end of its slice it goes to the tail of its list.
     pub(crate) fn rr_tick(&mut self, cpu: usize) {
         let Some(d) = self.cpus[cpu].donor else { return };

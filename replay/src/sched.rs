@@ -62,6 +62,7 @@ impl Engine<'_> {
     }
 
     fn pick_next(&mut self, cpu: usize, prev: Option<T>) -> (Option<T>, bool) {
+        self.balance_before_pick(cpu, self.cpus[cpu].donor);
         // Every pass deactivates, migrates or decides; each task can be moved once per pass.
         for _ in 0..=2 * self.tasks.len() + 2 {
             let old = self.cpus[cpu].donor;
@@ -98,6 +99,10 @@ impl Engine<'_> {
 
     /// Kernel model 2.2.
     fn class_pick(&mut self, cpu: usize) -> Option<T> {
+        if let Some(&t) = self.cpus[cpu].stop.front() {
+            self.cpus[cpu].serves = false;
+            return Some(t);
+        }
         let first = self.cpus[cpu].dl.first().copied();
         self.cpus[cpu].serves = self.server_goes_before(cpu, first.map(|(deadline, _)| deadline));
         if self.cpus[cpu].serves
@@ -175,6 +180,7 @@ impl Engine<'_> {
             Class::Fair => self.fair_dequeue_sleep(cpu, p, leave),
             Class::Realtime => self.rt_dequeue(cpu, p),
             Class::Deadline => self.dl_dequeue(cpu, p),
+            Class::Stop => self.stop_dequeue(cpu, p),
             Class::Idle => true,
         };
         if left {
@@ -363,6 +369,9 @@ impl Engine<'_> {
             Class::Deadline => {
                 self.dl_dequeue(cpu, t);
             }
+            Class::Stop => {
+                self.stop_dequeue(cpu, t);
+            }
             Class::Idle => {}
         }
         self.tasks[t as usize].on_rq = OnRq::No;
@@ -379,6 +388,7 @@ impl Engine<'_> {
             Class::Fair => self.fair_enqueue(cpu, t, Join::Again),
             Class::Realtime => self.rt_enqueue(cpu, t),
             Class::Deadline => self.dl_enqueue(cpu, t),
+            Class::Stop => self.cpus[cpu].stop.push_back(t),
             Class::Idle => {}
         }
     }

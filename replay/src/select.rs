@@ -46,7 +46,8 @@ impl Engine<'_> {
         let chosen = match self.task(p).class {
             Class::Fair => self.select_fair(p, prev, waker),
             Class::Realtime => self.select_rt(p, prev, waker),
-            Class::Deadline | Class::Idle => prev,
+            Class::Deadline => self.select_dl(p, prev, waker),
+            Class::Stop | Class::Idle => prev,
         };
         if self.allowed(p, chosen) {
             return chosen;
@@ -142,6 +143,28 @@ impl Engine<'_> {
         let Some(best) = best.filter(|&b| b > prio) else { return prev };
         let candidates = |c: &usize| self.allowed(p, *c) && urgency(*c) == best;
         [own, waker.cpu()].into_iter().chain(0..self.cpus.len()).find(candidates).unwrap_or(prev)
+    }
+}
+
+impl Engine<'_> {
+    /// Kernel model 4.3, deadline: stay unless the donor there has an earlier deadline.
+    fn select_dl(&self, p: T, prev: usize, waker: Waker) -> usize {
+        let deadline = self.task(p).dl.deadline;
+        let earlier = |d: T| {
+            let donor = self.task(d);
+            donor.class == Class::Deadline && donor.dl.deadline <= deadline
+        };
+        if self.allowed(p, prev) && !self.cpus[prev].donor.is_some_and(earlier) {
+            return prev;
+        }
+        // No deadline task at all counts as the latest deadline.
+        let earliest = |cpu: usize| self.cpus[cpu].dl.first().map_or(i64::MAX, |(d, _)| *d);
+        let allowed = (0..self.cpus.len()).filter(|&c| self.allowed(p, c));
+        let latest = allowed.map(earliest).max().filter(|&d| d > deadline);
+        let Some(latest) = latest else { return prev };
+        let fits = |c: &usize| self.allowed(p, *c) && earliest(*c) == latest;
+        let own = self.task(p).cpu;
+        [own, waker.cpu()].into_iter().chain(0..self.cpus.len()).find(fits).unwrap_or(prev)
     }
 }
 

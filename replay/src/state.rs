@@ -16,6 +16,7 @@ pub(crate) enum Class {
     Fair,
     Realtime,
     Deadline,
+    Stop,
 }
 
 /// Whether and where a task's scheduling context is queued (`on_rq`).
@@ -154,6 +155,7 @@ impl Task {
         match policy {
             SchedPolicy::Fifo | SchedPolicy::Rr => Class::Realtime,
             SchedPolicy::Deadline => Class::Deadline,
+            SchedPolicy::Stop => Class::Stop,
             SchedPolicy::Other | SchedPolicy::Batch | SchedPolicy::Idle => Class::Fair,
         }
     }
@@ -213,6 +215,7 @@ pub(crate) struct Rq {
     /// Queued tasks, blocked donors included.
     pub n_running: u32,
     pub fair: FairQueue,
+    pub stop: VecDeque<T>,
     pub rt: BTreeMap<i32, VecDeque<T>>,
     pub dl: BTreeSet<(i64, T)>,
     pub server: FairServer,

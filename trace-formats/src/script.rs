@@ -25,8 +25,8 @@
 //! L  fair nice 5  cpu 1  at 0  lock m  run 4  unlock m
 //! ```
 //!
-//! Classes are `fair`, `batch`, `idle` (each with `nice N`), `fifo N`, `rr N` and
-//! `dl BUDGET DEADLINE PERIOD`. `slice S` is a fair task's own slice. A task starts on
+//! Classes are `fair`, `batch`, `idle` (each with `nice N`), `fifo N`, `rr N`,
+//! `dl BUDGET DEADLINE PERIOD` and `stop`. `slice S` is a fair task's own slice. A task starts on
 //! `cpu N` (default 0) and is pinned there unless `allowed N,N` follows. It becomes
 //! runnable `at T` (default 0), or begins `asleep`: then its first step is a sleep or a wait.
 //! `holds m` gives it a mutex at the start; `vruntime V deadline D` place a fair task in
@@ -169,6 +169,8 @@ pub enum Class {
         /// Period.
         period: Nanos,
     },
+    /// The stop class, ahead of all others.
+    Stop,
 }
 
 /// How a task begins.

@@ -347,6 +347,10 @@ impl Extract<'_> {
                 return params;
             }
         }
+        let comm = self.recording.names.text(self.tracker.tasks()[id.index()].comm);
+        if prio == 0 && comm.starts_with("migration/") {
+            return SchedParams { policy: SchedPolicy::Stop, ..SchedParams::default() };
+        }
         if (0..=99).contains(&prio) {
             let rt_priority = 99 - prio;
             return SchedParams {

@@ -108,6 +108,7 @@ fn task(dice: &mut Dice, n: u64, cpus: u64) -> RandomTask {
         }
         3 => "batch".to_owned(),
         4 => "idle".to_owned(),
+        5 if dice.one_in(4) => "stop".to_owned(),
         _ => format!("fair nice {}", dice.roll(40).cast_signed() - 20),
     };
     let cpu = dice.roll(cpus);

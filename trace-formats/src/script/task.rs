@@ -4,7 +4,7 @@ use super::parse::{Word, Words};
 use super::{Class, FairPlace, Script, Start, Step, Task};
 use crate::{CpuId, Error, Timestamp};
 
-const ATTRIBUTES: &str = "fair, batch, idle, nice, fifo, rr, dl, slice, cpu, allowed, at, asleep, \
+const ATTRIBUTES: &str = "fair, batch, idle, nice, fifo, rr, dl, stop, slice, cpu, allowed, at, asleep, \
                           holds, vruntime, deadline, lag";
 const STEPS: &str = "run, lock, lock-interruptible, trylock, unlock, sleep, sleep-until, wait, \
                      wake, signal, yield, exit";
@@ -70,6 +70,7 @@ fn attribute(
         }
         "fifo" => task.class = Class::Fifo(words.integer(word, 1..=99)?),
         "rr" => task.class = Class::Rr(words.integer(word, 1..=99)?),
+        "stop" => task.class = Class::Stop,
         "dl" => {
             let (budget, deadline) = (words.span(word)?, words.span(word)?);
             task.class = Class::Deadline { budget, deadline, period: words.span(word)? };
