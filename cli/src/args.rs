@@ -67,6 +67,9 @@ pub(crate) struct Replay {
     /// Write a chart of the lock waits, before and after
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
+    /// What if proxy execution covered other locks too
+    #[arg(long, value_name = "LOCK", value_delimiter = ',', value_enum)]
+    pub(crate) cover: Vec<CoveredLock>,
     /// Set costs of the kernel's own work, in nanoseconds, as in switch=1500,chain-hop=200
     #[arg(long, value_name = "NAME=NS", value_delimiter = ',')]
     pub(crate) cost: Vec<String>,
@@ -76,6 +79,15 @@ pub(crate) struct Replay {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Locks beside mutexes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum CoveredLock {
+    /// Writers of rwsems
+    Rwsem,
+    /// rt_mutexes and PI futexes
+    FutexPi,
 }
 
 #[derive(Debug, Parser)]

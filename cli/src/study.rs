@@ -3,7 +3,7 @@
 use crate::input::Input;
 use analysis::{Comparison, Fidelity};
 use anyhow::{Result, bail};
-use model::demand::{Demand, DemandNote};
+use model::demand::{Cover, Demand, DemandNote};
 use model::{Nanos, NoteKind, Recording, Trace};
 use replay::{Costs, Mechanisms, Options, Policy, ProxyCounts, ReplayNote, Setting};
 use std::collections::BTreeMap;
@@ -33,8 +33,19 @@ impl Variant {
     }
 
     /// The policy with some mechanisms more and some less.
-    pub(crate) fn of(policy: Policy, with: &[String], without: &[String]) -> Result<Self> {
+    pub(crate) fn of(
+        policy: Policy,
+        with: &[String],
+        without: &[String],
+        cover: Cover,
+    ) -> Result<Self> {
         let mut variant = Self::plain(policy);
+        variant.mechanisms.cover = cover;
+        for (is_on, name) in [(cover.rwsem, "rwsem"), (cover.pi_futex, "futex-pi")] {
+            if is_on {
+                variant.name = format!("{} on {name}", variant.name);
+            }
+        }
         for (list, sign) in [(with, '+'), (without, '!')] {
             for text in list {
                 let setting = match (text.parse()?, sign) {
@@ -107,6 +118,11 @@ impl Weakness {
 impl Study {
     /// Takes a recording that has a schedule at all.
     pub(crate) fn of(input: Input, costs: CostChoice) -> Result<Self> {
+        Self::covering(input, costs, Cover::default())
+    }
+
+    /// As [`Self::of`], with the critical sections of more locks than mutexes.
+    pub(crate) fn covering(input: Input, costs: CostChoice, cover: Cover) -> Result<Self> {
         let recorded = input.trace();
         if !recorded.has("sched_switch") {
             bail!(
@@ -116,7 +132,7 @@ impl Study {
                 input.name
             );
         }
-        let (demand, guesses) = input.demand();
+        let (demand, guesses) = input.demand(cover);
         let l = demand.latencies;
         let costs = match costs {
             CostChoice::Zero => Costs::default(),

@@ -13,7 +13,7 @@ mod sleep;
 mod unbroken;
 mod unseen;
 
-pub use extract::{DemandNote, extract};
+pub use extract::{Cover, DemandNote, extract, extract_with};
 pub use latency::{SwitchCause, SwitchCauses};
 pub use rounds::Rounds;
 

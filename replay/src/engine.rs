@@ -363,7 +363,11 @@ fn fair_entity(task: &TaskDemand) -> crate::state::FairEntity {
 
 /// What waiters of a lock do under these mechanisms.
 fn new_lock(flags: LockFlags, mechanisms: Mechanisms) -> Lock {
-    let discipline = if flags.has(LockFlags::RT) {
+    let covered = mechanisms.cover.rwsem && flags.has(LockFlags::WRITE)
+        || mechanisms.cover.pi_futex && flags.has(LockFlags::RT);
+    let discipline = if covered {
+        Discipline::Mutex
+    } else if flags.has(LockFlags::RT) {
         Discipline::Inherits
     } else if !flags.has(LockFlags::MUTEX) {
         Discipline::Sleeps

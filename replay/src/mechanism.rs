@@ -1,6 +1,7 @@
 //! The mechanisms that policies are made of, each with a switch of its own.
 
 use model::Nanos;
+use model::demand::Cover;
 use std::fmt;
 use std::str::FromStr;
 
@@ -39,6 +40,8 @@ pub struct Mechanisms {
     pub unlock_window: Nanos,
     /// Who goes to sleep at the end of a chain.
     pub gives_up: GivesUp,
+    /// Which other locks' waiters are donors too: a what-if that no kernel has.
+    pub cover: Cover,
 }
 
 /// A mechanism that users switch by name.
@@ -197,6 +200,12 @@ impl Mechanisms {
         if let Some(switch) = lonely {
             let needs = "proxy-execution: take a policy that has it";
             return Err(ImpossibleSet { switch, needs });
+        }
+        if self.cover != Cover::default() && !self.proxy_execution {
+            return Err(ImpossibleSet {
+                switch: Switch::ProxyExecution,
+                needs: "to be on where it is to cover other locks",
+            });
         }
         for switch in [Switch::ChainMigration, Switch::ReturnInWakeup] {
             if switch.is_on(self) && !self.donor_migration {

@@ -2,6 +2,7 @@
 
 use crate::mechanism::{GivesUp, Mechanisms};
 use model::Nanos;
+use model::demand::Cover;
 use std::fmt;
 use std::str::FromStr;
 
@@ -90,6 +91,7 @@ impl Policy {
             spinning: true,
             unlock_window: Nanos(0),
             gives_up: GivesUp::Link,
+            cover: Cover::default(),
         };
         let same_queue = Mechanisms { proxy_execution: true, gives_up: GivesUp::Head, ..none };
         let merged = Mechanisms {

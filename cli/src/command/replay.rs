@@ -1,7 +1,7 @@
 //! `resched replay`: the demand of a recording under another policy.
 
 use super::{print, print_json, write_file};
-use crate::args::Replay;
+use crate::args::{CoveredLock, Replay};
 use crate::chart;
 use crate::command::explain;
 use crate::input::Input;
@@ -10,6 +10,7 @@ use crate::render::{comparison, headline};
 use crate::study::{CostChoice, Replayed, Study, Variant, Verdict, Weakness};
 use analysis::{Comparison, Part};
 use anyhow::{Context, Result};
+use model::demand::Cover;
 use replay::{Cost, Policy};
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -17,10 +18,14 @@ use std::path::Path;
 pub(super) fn run(args: &Replay) -> Result<Outcome> {
     let policy: Policy = args.policy.parse()?;
     let against: Policy = args.against.parse()?;
-    let variant = Variant::of(policy, &args.with, &args.without)?;
+    let cover = Cover {
+        rwsem: args.cover.contains(&CoveredLock::Rwsem),
+        pi_futex: args.cover.contains(&CoveredLock::FutexPi),
+    };
+    let variant = Variant::of(policy, &args.with, &args.without, cover)?;
     let costs = if args.no_costs { CostChoice::Zero } else { CostChoice::Calibrated };
     let set: Vec<Cost> = args.cost.iter().map(|c| c.parse()).collect::<Result<_, _>>()?;
-    let mut study = Study::of(Input::open(&args.file)?, costs)?;
+    let mut study = Study::covering(Input::open(&args.file)?, costs, cover)?;
     for cost in &set {
         study.costs.set(cost)?;
     }

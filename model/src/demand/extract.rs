@@ -55,10 +55,31 @@ pub(super) struct Extract<'r> {
     /// First waiter's begin since the last release.
     pub(super) first_wait: BTreeMap<LockIndex, u64>,
     pub(super) has_mutex_calls: bool,
+    pub(super) cover: Cover,
     pub(super) causes: SwitchCauses<'r>,
     pub(super) stretches: Vec<Nanos>,
     pub(super) start: u64,
     pub(super) notes: BTreeMap<DemandNote, u64>,
+}
+
+/// Locks beside the kernel's mutexes that a demand acquires and releases itself.
+///
+/// Waits for all other locks are waits for whoever woke the waiter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cover {
+    /// Writers of rwsems.
+    pub rwsem: bool,
+    /// `rt_mutex`es, among them the kernel's side of PI futexes.
+    pub pi_futex: bool,
+}
+
+impl Cover {
+    pub(super) fn has(self, flags: LockFlags) -> bool {
+        let rwsem = flags.has(LockFlags::WRITE) && !flags.has(LockFlags::PERCPU);
+        flags.has(LockFlags::MUTEX)
+            || self.rwsem && rwsem
+            || self.pi_futex && flags.has(LockFlags::RT)
+    }
 }
 
 /// Recovers the demand of a recording.
@@ -66,6 +87,16 @@ pub(super) struct Extract<'r> {
 /// Total: what the trace leaves open is guessed and counted in the notes.
 #[must_use]
 pub fn extract(recording: &Recording, host: Option<&Host>) -> (Demand, BTreeMap<DemandNote, u64>) {
+    extract_with(recording, host, Cover::default())
+}
+
+/// As [`extract`], with critical sections of more locks than mutexes.
+#[must_use]
+pub fn extract_with(
+    recording: &Recording,
+    host: Option<&Host>,
+    cover: Cover,
+) -> (Demand, BTreeMap<DemandNote, u64>) {
     let events = unbroken(&recording.events);
     let start = events.first().map_or(Timestamp(0), |e| e.at);
     let end = events.last().map_or(start, |e| e.at);
@@ -85,6 +116,7 @@ pub fn extract(recording: &Recording, host: Option<&Host>) -> (Demand, BTreeMap<
             last_known: BTreeMap::new(),
             first_wait: BTreeMap::new(),
             has_mutex_calls,
+            cover,
             causes: SwitchCauses::new(&recording.names),
             stretches: Vec::new(),
             start: start.0,
@@ -285,7 +317,7 @@ impl Extract<'_> {
 
     fn fall_asleep(&mut self, id: TaskId, at: u64, state: PrevState) {
         let b = &mut self.builds[id.index()];
-        let mutex = b.contending.is_some_and(|c| c.flags.has(LockFlags::MUTEX));
+        let mutex = b.contending.is_some_and(|c| self.cover.has(c.flags));
         let on = b.contending.filter(|c| !c.spinning).map(|c| (c.lock, c.flags));
         if !mutex {
             for holder in self.holders.values_mut().filter(|h| h.task == id) {
@@ -480,7 +512,7 @@ impl Extract<'_> {
 
     fn begin(&mut self, e: &Event, lock: LockId, flags: LockFlags) {
         let at = e.at.0;
-        let is_mutex = flags.has(LockFlags::MUTEX);
+        let is_mutex = self.cover.has(flags);
         if !is_mutex && flags.has(LockFlags::SPIN) {
             return;
         }
@@ -489,7 +521,8 @@ impl Extract<'_> {
             self.first_wait.entry(lock).or_insert(at);
         }
         let own = self.id(e.tid);
-        if is_mutex && !self.has_mutex_calls && self.holders.get(&lock).map(|h| h.task) == own {
+        if is_mutex && self.hides_sections(flags) && self.holders.get(&lock).map(|h| h.task) == own
+        {
             let continues = own
                 .and_then(|id| self.builds[id.index()].contending)
                 .is_some_and(|c| c.lock == lock);
@@ -510,6 +543,11 @@ impl Extract<'_> {
             Some(Contending { lock, flags, spinning: is_mutex && flags.has(LockFlags::SPIN) });
     }
 
+    /// Whether acquisitions and releases of such a lock leave no events of their own.
+    pub(super) fn hides_sections(&self, flags: LockFlags) -> bool {
+        !(self.has_mutex_calls && flags.has(LockFlags::MUTEX))
+    }
+
     fn end(&mut self, e: &Event, lock: LockId, ret: i32) {
         let at = e.at.0;
         let Some(index) = self.lock_index.get(&lock).copied() else { return };
@@ -517,12 +555,12 @@ impl Extract<'_> {
         b.run_to(at);
         let Some(was) = b.contending.filter(|c| c.lock == index) else { return };
         b.contending = None;
-        if was.flags.has(LockFlags::MUTEX) {
+        if self.cover.has(was.flags) {
             self.last_known.insert(index, at);
             self.first_wait.remove(&index);
             if ret != 0 {
                 self.lock_failed(e);
-            } else if !self.has_mutex_calls
+            } else if self.hides_sections(was.flags)
                 && let Some(task) = self.id(e.tid)
             {
                 self.release_unseen(index, at);
@@ -594,7 +632,7 @@ impl Extract<'_> {
             }
             let sleeps = std::mem::take(&mut b.timer_sleeps);
             find_period(&mut b.ops, &sleeps);
-            if !self.has_mutex_calls {
+            if !self.has_mutex_calls || self.cover != Cover::default() {
                 rebalanced += unseen::balance(&mut b.ops, &b.holds);
             }
             let rounds = match (b.exited, endings[index], stop) {

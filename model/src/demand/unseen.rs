@@ -3,7 +3,7 @@
 
 use super::extract::{DemandNote, Extract};
 use super::{LockIndex, Op};
-use crate::{Event, LockFlags, LockId, TaskId};
+use crate::{Event, LockId, TaskId};
 
 /// An acquisition whose release the trace may not show.
 #[derive(Clone, Copy, Debug)]
@@ -35,8 +35,8 @@ impl Extract<'_> {
     /// Without the mutex calls a contended release is all that shows the owner (kernel model 7.6, O2).
     pub(super) fn contended_release(&mut self, e: &Event, lock: LockId) {
         let Some(index) = self.lock_index.get(&lock).copied() else { return };
-        let is_mutex = self.locks[index.index()].flags.has(LockFlags::MUTEX);
-        if self.has_mutex_calls || !is_mutex {
+        let flags = self.locks[index.index()].flags;
+        if !self.hides_sections(flags) || !self.cover.has(flags) {
             return;
         }
         let at = e.at.0;

@@ -16,10 +16,10 @@ fn times(costs: Costs) -> (u64, u64) {
     let demand = Demand::from_script(&script);
     let options = Options { costs, ..Options::default() };
     let events = replay::replay(&demand, Policy::Pe73, &options).recording.events;
-    let end = events.iter().filter(|e| matches!(e.kind, SchedEvent::ContentionEnd { .. }));
-    let last = events.iter().filter(|e| matches!(e.kind, SchedEvent::Switch { .. }));
+    let mut end = events.iter().filter(|e| matches!(e.kind, SchedEvent::ContentionEnd { .. }));
+    let mut last = events.iter().filter(|e| matches!(e.kind, SchedEvent::Switch { .. }));
     let us = |e: Option<&model::Event>| e.expect("an event").at.0 / 1000;
-    (us(end.last()), us(last.last()))
+    (us(end.next_back()), us(last.next_back()))
 }
 
 #[test]

@@ -55,6 +55,7 @@ scenarios! {
     s29_delayed_owner
     s30a_rwsem
     s30b_rt_mutex
+    s30c_rwsem_covered
     s31_return_elsewhere
     s32_lost_handoff
 }
@@ -122,6 +123,11 @@ fn policy_of(file: &str, name: &str) -> (Policy, Mechanisms) {
     let mut mechanisms = policy.mechanisms();
     while let Some(sign) = rest.chars().next() {
         let end = rest[1..].find(['+', '!']).map_or(rest.len(), |at| at + 1);
+        if &rest[1..end] == "cover-rwsem" {
+            mechanisms.cover.rwsem = true;
+            rest = &rest[end..];
+            continue;
+        }
         let setting: Setting = rest[1..end].parse().unwrap_or_else(|e| panic!("{file}: {e}"));
         mechanisms = mechanisms.set(match setting {
             Setting::With(switch) if sign == '!' => Setting::Without(switch),

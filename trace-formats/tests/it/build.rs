@@ -146,7 +146,8 @@ fn event_systems(w: &mut Writer) {
 
 /// A whole file: the given pages, one CPU each.
 pub(crate) fn trace_dat(shape: Shape, pages: &[Vec<u8>]) -> Vec<u8> {
-    if shape.version == b'6' { version_6(shape, pages) } else { version_7(shape, pages) }
+    let order: Vec<usize> = (0..pages.len()).collect();
+    if shape.version == b'6' { version_6(shape, pages) } else { version_7(shape, pages, &order) }
 }
 
 fn version_6(shape: Shape, pages: &[Vec<u8>]) -> Vec<u8> {
@@ -205,7 +206,8 @@ fn section(w: &mut Writer, id: u64, content: &[u8]) -> u64 {
     at
 }
 
-fn version_7(shape: Shape, pages: &[Vec<u8>]) -> Vec<u8> {
+/// A version 7 file; `order` is that of the CPUs in the file.
+pub(crate) fn version_7(shape: Shape, pages: &[Vec<u8>], order: &[usize]) -> Vec<u8> {
     let mut w = head(shape);
     w.text(shape.compression);
     w.text(if shape.compression == "none" { "" } else { "1" });
@@ -223,7 +225,7 @@ fn version_7(shape: Shape, pages: &[Vec<u8>]) -> Vec<u8> {
     buffer.text("mono");
     buffer.number(PAGE as u64, 4);
     buffer.number(pages.len() as u64, 4);
-    for (cpu, page) in pages.iter().enumerate() {
+    for (cpu, page) in order.iter().map(|cpu| (*cpu, &pages[*cpu])) {
         w.pad_to(PAGE);
         buffer.number(cpu as u64, 4);
         buffer.number(w.bytes.len() as u64, 8);
