@@ -4,16 +4,20 @@
 //! in it are CPU time or spans from an interaction; only a timer may name an
 //! absolute point, because the outside world keeps its own clock.
 
+mod contention;
 mod extract;
 mod latency;
 mod machine;
+mod priority;
 mod program;
 mod rounds;
 mod sleep;
 mod unbroken;
 mod unseen;
+mod wake;
 
-pub use extract::{Cover, DemandNote, extract, extract_with};
+pub use contention::Cover;
+pub use extract::{DemandNote, extract, extract_with};
 pub use latency::{SwitchCause, SwitchCauses};
 pub use rounds::Rounds;
 

@@ -220,7 +220,7 @@ impl Engine<'_> {
         }
         if let Some(n) = next {
             assert!(!self.task(n).on_cpu, "a task executes on one CPU at a time");
-            debug_assert!(self.allowed(n, cpu), "a task executes where it is allowed");
+            assert!(self.allowed(n, cpu), "a task executes where it is allowed");
             self.tasks[n as usize].on_cpu = true;
             self.tasks[n as usize].recent_cpu = cpu;
             self.tasks[n as usize].ran_on = Some(cpu);

@@ -19,7 +19,8 @@ fn the_demo_shows_the_inversion_gone_and_draws_it() {
         let found = run.out.lines().find(|l| l.starts_with(name));
         found.unwrap_or_else(|| panic!("no row {name} in\n{}", run.out)).to_owned()
     };
-    assert!(row("inversion").contains("0.000 ms"), "{}", run.out);
+    let inversion = row("inversion");
+    assert!([" -99 %", " -100 %"].iter().any(|c| inversion.contains(c)), "{}", run.out);
     assert!(row("high").contains("response mean"), "{}", run.out);
     assert!(run.out.contains("held by low (exact)"), "{}", run.out);
     assert!(run.out.contains("trust     replay under none"), "{}", run.out);
@@ -171,17 +172,17 @@ fn every_policy_and_mechanism_is_explained() {
 
         Each mechanism can be switched: `resched replay --with A,B --without C`.
 
-                                      none     pe-6.17      pe-7.1      pe-7.3    pe-chain pe-sleeping          pi
-        proxy-execution                  -         yes         yes         yes         yes         yes           -
-        inheritance                      -           -           -           -           -           -         yes
-        donor-migration                  -           -         yes         yes         yes         yes           -
-        chain-migration                  -           -           -           -         yes         yes           -
-        sleeping-owners                  -           -           -           -           -         yes           -
-        handoff                          -           -           -         yes         yes         yes           -
-        return-in-wakeup                 -           -           -         yes         yes         yes           -
-        local-handoff-resched            -           -           -           -           -           -           -
-        spinning                       yes         yes         yes         yes         yes         yes         yes
-        unlock-window                    -           -           -           -           -           -           -
+                               none  pe-6.17  pe-7.1  pe-7.3  pe-chain  pe-sleeping  pi
+        proxy-execution           -      yes     yes     yes       yes          yes   -
+        inheritance               -        -       -       -         -            - yes
+        donor-migration           -        -     yes     yes       yes          yes   -
+        chain-migration           -        -       -       -       yes          yes   -
+        sleeping-owners           -        -       -       -         -          yes   -
+        handoff                   -        -       -     yes       yes          yes   -
+        return-in-wakeup          -        -       -     yes       yes          yes   -
+        local-handoff-resched     -        -       -       -         -            -   -
+        spinning                yes      yes     yes     yes       yes          yes yes
+        unlock-window             -        -       -       -         -            -   -
 
         proxy-execution        mutex waiters lend their place on the runqueue to the owner
         inheritance            a mutex owner gets the priority of its most urgent waiter
@@ -193,7 +194,8 @@ fn every_policy_and_mechanism_is_explained() {
         local-handoff-resched  unlock asks the donor's own CPU to reschedule
         spinning               contenders spin while the owner is on a CPU
         unlock-window          ns in which an unlock can be preempted: unlock-window=NS
-    "#]].assert_eq(&run.out);
+    "#]]
+    .assert_eq(&run.out);
 }
 
 /// Local hand-off is a loss only as long as unlock asks nobody to reschedule.
@@ -214,8 +216,8 @@ fn a_mechanism_can_be_switched() {
     };
     let all = mean(&[]) + &mean(&["--with", "local-handoff-resched"]);
     expect![[r#"
-        pe-7.3: 1618332.475247525 ns
-        pe-7.3+local-handoff-resched: 295829.58415841585 ns
+        pe-7.3: 1537011.9603960395 ns
+        pe-7.3+local-handoff-resched: 287485.1089108911 ns
     "#]]
     .assert_eq(&all);
 }

@@ -1,17 +1,16 @@
 //! One pass over the events of a recording that turns what happened into what was asked for.
 
+use super::contention::Cover;
 use super::latency::SwitchCauses;
-use super::program::{Asleep, Build, Contending, Mark};
+use super::program::{Asleep, Build};
 use super::rounds::{self, Ending, Rounds};
 use super::sleep::{TimerSleep, find_period};
 use super::unbroken::unbroken;
 use super::unseen::{self, Holder};
-use super::{
-    Arrival, Demand, DemandLock, LockIndex, Op, SchedParams, SleepEnd, TaskDemand, latency, machine,
-};
+use super::{Arrival, Demand, DemandLock, LockIndex, Op, TaskDemand, latency, machine};
 use crate::{
-    Context, CpuId, CpuSet, Event, Host, HostTask, LockFlags, LockId, NameId, Nanos, PrevState,
-    Recording, SchedEvent, SchedPolicy, TaskId, TaskTracker, Tid, Timestamp,
+    Context, CpuId, CpuSet, Event, Host, LockFlags, LockId, NameId, Nanos, PrevState, Recording,
+    SchedEvent, TaskId, TaskTracker, Tid, Timestamp,
 };
 use std::collections::BTreeMap;
 
@@ -60,26 +59,6 @@ pub(super) struct Extract<'r> {
     pub(super) stretches: Vec<Nanos>,
     pub(super) start: u64,
     pub(super) notes: BTreeMap<DemandNote, u64>,
-}
-
-/// Locks beside the kernel's mutexes that a demand acquires and releases itself.
-///
-/// Waits for all other locks are waits for whoever woke the waiter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Cover {
-    /// Writers of rwsems.
-    pub rwsem: bool,
-    /// `rt_mutex`es, among them the kernel's side of PI futexes.
-    pub pi_futex: bool,
-}
-
-impl Cover {
-    pub(super) fn has(self, flags: LockFlags) -> bool {
-        let rwsem = flags.has(LockFlags::WRITE) && !flags.has(LockFlags::PERCPU);
-        flags.has(LockFlags::MUTEX)
-            || self.rwsem && rwsem
-            || self.pi_futex && flags.has(LockFlags::RT)
-    }
 }
 
 /// Recovers the demand of a recording.
@@ -254,7 +233,7 @@ impl Extract<'_> {
         if self.running.contains_key(&e.cpu) { e.at.0 } else { self.start }
     }
 
-    fn lock(&mut self, lock: LockId, flags: LockFlags) -> LockIndex {
+    pub(super) fn lock(&mut self, lock: LockId, flags: LockFlags) -> LockIndex {
         let next = LockIndex(u32::try_from(self.locks.len()).unwrap_or(u32::MAX));
         let index = *self.lock_index.entry(lock).or_insert(next);
         if index == next {
@@ -326,278 +305,6 @@ impl Extract<'_> {
         }
         let timer = b.timer.take();
         b.asleep = Some(Asleep { since: at, state, on, in_mutex: mutex, timer });
-    }
-
-    /// Applies a priority that differs from the one in force.
-    fn sched_change(&mut self, id: TaskId, prio: i32) {
-        let params = self.params(id, prio);
-        let b = &mut self.builds[id.index()];
-        match b.sched {
-            None => {
-                b.sched = Some(params);
-                b.first_sched = params;
-            }
-            Some(old) if old.kernel_prio() != prio => {
-                b.sched = Some(params);
-                b.push(Op::SetSched(params));
-            }
-            Some(_) => {}
-        }
-    }
-
-    /// Applies a priority that was changed during a stretch on a CPU: at its beginning, because
-    /// what sets a priority mostly comes before the work that needs it.
-    fn sched_change_since_came(&mut self, id: TaskId, prio: i32) {
-        let params = self.params(id, prio);
-        let b = &mut self.builds[id.index()];
-        if b.on_cpu.is_none() || b.sched.is_none_or(|old| old.kernel_prio() == prio) {
-            return self.sched_change(id, prio);
-        }
-        b.sched = Some(params);
-        let (came, woken) = (b.came, b.woken);
-        b.insert(came, Op::SetSched(params));
-        b.woken = Mark { op: woken.op + usize::from(woken.op > came.op), ..woken };
-    }
-
-    fn host_task(&self, id: TaskId) -> Option<&HostTask> {
-        let info = &self.tracker.tasks()[id.index()];
-        self.host?.task(info.tid, self.recording.names.text(info.comm))
-    }
-
-    /// Parameters behind a kernel priority: the sidecar's if they match it, else read off the number.
-    fn params(&self, id: TaskId, prio: i32) -> SchedParams {
-        if let Some(h) = self.host_task(id) {
-            let params = SchedParams {
-                policy: h.policy.unwrap_or_default(),
-                nice: h.nice.unwrap_or(0),
-                rt_priority: h.rt_priority.unwrap_or(0),
-                runtime: Nanos(h.runtime_ns.unwrap_or(0)),
-                deadline: Nanos(h.deadline_ns.unwrap_or(0)),
-                period: Nanos(h.period_ns.or(h.deadline_ns).unwrap_or(0)),
-            };
-            if params.kernel_prio() == prio {
-                return params;
-            }
-        }
-        let comm = self.recording.names.text(self.tracker.tasks()[id.index()].comm);
-        if prio == 0 && comm.starts_with("migration/") {
-            return SchedParams { policy: SchedPolicy::Stop, ..SchedParams::default() };
-        }
-        if (0..=99).contains(&prio) {
-            let rt_priority = 99 - prio;
-            return SchedParams {
-                policy: SchedPolicy::Fifo,
-                rt_priority,
-                ..SchedParams::default()
-            };
-        }
-        SchedParams::fair((prio - 120).clamp(-20, 19))
-    }
-
-    fn waking(&mut self, e: &Event, target: Tid) {
-        let Some(id) = self.id(target) else { return };
-        let at = e.at.0;
-        let b = &self.builds[id.index()];
-        if b.arrival.is_none() {
-            self.first_wake(e, id);
-            return;
-        }
-        let Some(asleep) = b.asleep else { return };
-        if asleep.in_mutex {
-            self.builds[id.index()].asleep = None;
-            return;
-        }
-        let Some(waker) = self.waker(e, asleep.timer) else {
-            self.wake_by_interrupt(id, at);
-            return;
-        };
-        self.wake_by_task(waker, id, at);
-    }
-
-    /// The task that wakes, when a task does.
-    fn waker(&mut self, e: &Event, timer: Option<(u64, u64, u64)>) -> Option<TaskId> {
-        match e.context {
-            Context::HardIrq | Context::SoftIrq => None,
-            Context::Task => self.id(e.tid),
-            Context::Unknown => {
-                self.count(DemandNote::WakerContextGuessed);
-                self.id(e.tid).filter(|_| timer.is_none())
-            }
-        }
-    }
-
-    fn wake_by_task(&mut self, waker: TaskId, id: TaskId, at: u64) {
-        let w = &mut self.builds[waker.index()];
-        w.run_to(at);
-        w.push(Op::Wake { target: id });
-        let b = &mut self.builds[id.index()];
-        if let Some(asleep) = b.asleep.take() {
-            b.push(Op::Wait { state: asleep.state, on: asleep.on });
-        }
-        b.woken = b.mark(at);
-    }
-
-    fn wake_by_interrupt(&mut self, id: TaskId, at: u64) {
-        let b = &mut self.builds[id.index()];
-        let Some(asleep) = b.asleep.take() else { return };
-        if asleep.in_mutex {
-            return;
-        }
-        let armed = asleep.timer.filter(|(expiry, ..)| at >= *expiry && at < expiry + 10_000_000);
-        let span = match armed {
-            // From the arming of its timer, less what it still ran before it slept.
-            Some((_, since, total)) => {
-                at.saturating_sub(since).saturating_sub(b.total.saturating_sub(total))
-            }
-            None => at.saturating_sub(asleep.since),
-        };
-        let until = SleepEnd::After(Nanos(span));
-        let op = b.push(Op::Sleep { until, state: asleep.state, on: asleep.on });
-        let expiry = armed.map(|(expiry, ..)| expiry);
-        b.timer_sleeps.push(TimerSleep { op, since: asleep.since, woken: at, expiry });
-        b.woken = b.mark(at);
-    }
-
-    /// The trace's first word about a task is that it is woken.
-    fn first_wake(&mut self, e: &Event, id: TaskId) {
-        let at = e.at.0;
-        let waker = self.waker(e, None).filter(|w| *w != id);
-        let SchedEvent::Waking(fields) = e.kind else { return };
-        let b = &mut self.builds[id.index()];
-        b.arrival = Some(Arrival::Asleep(fields.target_cpu));
-        let state = PrevState::Interruptible;
-        b.asleep = Some(Asleep { since: at, state, on: None, in_mutex: false, timer: None });
-        match waker {
-            Some(waker) => self.wake_by_task(waker, id, at),
-            None => {
-                b.asleep = None;
-                b.push(Op::Sleep { until: SleepEnd::At(e.at), state, on: None });
-                b.woken = b.mark(at);
-            }
-        }
-        self.sched_change(id, fields.prio);
-    }
-
-    /// A wakeup whose waking was not seen while the task slept.
-    fn wakeup(&mut self, e: &Event, target: Tid) {
-        let Some(id) = self.id(target) else { return };
-        if self.builds[id.index()].arrival.is_none() {
-            let SchedEvent::Wakeup(fields) = e.kind else { return };
-            let b = &mut self.builds[id.index()];
-            b.arrival = Some(Arrival::At(e.at, fields.target_cpu));
-            b.woken = b.mark(e.at.0);
-        }
-        self.wake_by_interrupt(id, e.at.0);
-    }
-
-    fn wakeup_new(&mut self, e: &Event, target: Tid, cpu: CpuId) {
-        let Some(id) = self.id(target) else { return };
-        let at = e.at.0;
-        let parent = self.id(e.tid).filter(|p| *p != id);
-        let b = &mut self.builds[id.index()];
-        if b.arrival.is_some() {
-            return;
-        }
-        b.woken = b.mark(at);
-        match parent {
-            Some(parent) => {
-                b.arrival = Some(Arrival::Forked);
-                let p = &mut self.builds[parent.index()];
-                p.run_to(at);
-                p.push(Op::Fork { child: id });
-            }
-            None => b.arrival = Some(Arrival::At(e.at, cpu)),
-        }
-    }
-
-    fn begin(&mut self, e: &Event, lock: LockId, flags: LockFlags) {
-        let at = e.at.0;
-        let is_mutex = self.cover.has(flags);
-        if !is_mutex && flags.has(LockFlags::SPIN) {
-            return;
-        }
-        let lock = self.lock(lock, flags);
-        if is_mutex {
-            self.first_wait.entry(lock).or_insert(at);
-        }
-        let own = self.id(e.tid);
-        if is_mutex && self.hides_sections(flags) && self.holders.get(&lock).map(|h| h.task) == own
-        {
-            let continues = own
-                .and_then(|id| self.builds[id.index()].contending)
-                .is_some_and(|c| c.lock == lock);
-            if let Some(b) = self.current(e).filter(|_| !continues) {
-                b.run_to(at);
-                self.release_unseen(lock, at);
-            }
-        }
-        let Some(b) = self.current(e) else { return };
-        b.run_to(at);
-        let continues = b.contending.is_some_and(|c| c.lock == lock);
-        if is_mutex && !continues && b.entered != Some(lock) {
-            b.failed_entry = Some(b.push(Op::Lock(lock)));
-            b.held.push(lock);
-        }
-        b.entered = None;
-        b.contending =
-            Some(Contending { lock, flags, spinning: is_mutex && flags.has(LockFlags::SPIN) });
-    }
-
-    /// Whether acquisitions and releases of such a lock leave no events of their own.
-    pub(super) fn hides_sections(&self, flags: LockFlags) -> bool {
-        !(self.has_mutex_calls && flags.has(LockFlags::MUTEX))
-    }
-
-    fn end(&mut self, e: &Event, lock: LockId, ret: i32) {
-        let at = e.at.0;
-        let Some(index) = self.lock_index.get(&lock).copied() else { return };
-        let Some(b) = self.current(e) else { return };
-        b.run_to(at);
-        let Some(was) = b.contending.filter(|c| c.lock == index) else { return };
-        b.contending = None;
-        if self.cover.has(was.flags) {
-            self.last_known.insert(index, at);
-            self.first_wait.remove(&index);
-            if ret != 0 {
-                self.lock_failed(e);
-            } else if self.hides_sections(was.flags)
-                && let Some(task) = self.id(e.tid)
-            {
-                self.release_unseen(index, at);
-                let total = self.builds[task.index()].total;
-                self.holders.insert(index, Holder { task, total, slept: None });
-            }
-        }
-    }
-
-    /// The latest lock attempt of this task failed: it is no acquisition.
-    fn lock_failed(&mut self, e: &Event) {
-        self.count(DemandNote::LockAttemptFailed);
-        let Some(b) = self.current(e) else { return };
-        if let Some(at) = b.failed_entry.take()
-            && let Some(Op::Lock(lock)) = b.ops.get(at).copied()
-        {
-            b.ops[at] = Op::TryLock { lock, acquired: false };
-            if let Some(held) = b.held.iter().rposition(|l| *l == lock) {
-                b.held.remove(held);
-            }
-        }
-    }
-
-    pub(super) fn unlock(&mut self, e: &Event, lock: LockIndex) {
-        let at = e.at.0;
-        let Some(b) = self.current(e) else { return };
-        b.run_to(at);
-        b.push(Op::Unlock(lock));
-        b.entered = None;
-        match b.held.iter().rposition(|l| *l == lock) {
-            Some(held) => {
-                b.held.remove(held);
-            }
-            None => b.holds.push(lock),
-        }
-        self.last_known.insert(lock, at);
-        self.first_wait.remove(&lock);
     }
 
     /// When each loop's task was in its last round, for those that ended.

@@ -1,0 +1,119 @@
+//! Lock events: acquisitions, releases, and attempts that fail.
+
+use super::extract::{DemandNote, Extract};
+use super::program::Contending;
+use super::unseen::Holder;
+use super::{LockIndex, Op};
+use crate::{Event, LockFlags, LockId};
+
+/// Locks beside the kernel's mutexes that a demand acquires and releases itself.
+///
+/// Waits for all other locks are waits for whoever woke the waiter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cover {
+    /// Writers of rwsems.
+    pub rwsem: bool,
+    /// `rt_mutex`es, among them the kernel's side of PI futexes.
+    pub pi_futex: bool,
+}
+
+impl Cover {
+    pub(super) fn has(self, flags: LockFlags) -> bool {
+        let rwsem = flags.has(LockFlags::WRITE) && !flags.has(LockFlags::PERCPU);
+        flags.has(LockFlags::MUTEX)
+            || self.rwsem && rwsem
+            || self.pi_futex && flags.has(LockFlags::RT)
+    }
+}
+
+impl Extract<'_> {
+    pub(super) fn begin(&mut self, e: &Event, lock: LockId, flags: LockFlags) {
+        let at = e.at.0;
+        let is_mutex = self.cover.has(flags);
+        if !is_mutex && flags.has(LockFlags::SPIN) {
+            return;
+        }
+        let lock = self.lock(lock, flags);
+        if is_mutex {
+            self.first_wait.entry(lock).or_insert(at);
+        }
+        let own = self.id(e.tid);
+        if is_mutex && self.hides_sections(flags) && self.holders.get(&lock).map(|h| h.task) == own
+        {
+            let continues = own
+                .and_then(|id| self.builds[id.index()].contending)
+                .is_some_and(|c| c.lock == lock);
+            if let Some(b) = self.current(e).filter(|_| !continues) {
+                b.run_to(at);
+                self.release_unseen(lock, at);
+            }
+        }
+        let Some(b) = self.current(e) else { return };
+        b.run_to(at);
+        let continues = b.contending.is_some_and(|c| c.lock == lock);
+        if is_mutex && !continues && b.entered != Some(lock) {
+            b.failed_entry = Some(b.push(Op::Lock(lock)));
+            b.held.push(lock);
+        }
+        b.entered = None;
+        b.contending =
+            Some(Contending { lock, flags, spinning: is_mutex && flags.has(LockFlags::SPIN) });
+    }
+
+    /// Whether acquisitions and releases of such a lock leave no events of their own.
+    pub(super) fn hides_sections(&self, flags: LockFlags) -> bool {
+        !(self.has_mutex_calls && flags.has(LockFlags::MUTEX))
+    }
+
+    pub(super) fn end(&mut self, e: &Event, lock: LockId, ret: i32) {
+        let at = e.at.0;
+        let Some(index) = self.lock_index.get(&lock).copied() else { return };
+        let Some(b) = self.current(e) else { return };
+        b.run_to(at);
+        let Some(was) = b.contending.filter(|c| c.lock == index) else { return };
+        b.contending = None;
+        if self.cover.has(was.flags) {
+            self.last_known.insert(index, at);
+            self.first_wait.remove(&index);
+            if ret != 0 {
+                self.lock_failed(e);
+            } else if self.hides_sections(was.flags)
+                && let Some(task) = self.id(e.tid)
+            {
+                self.release_unseen(index, at);
+                let total = self.builds[task.index()].total;
+                self.holders.insert(index, Holder { task, total, slept: None });
+            }
+        }
+    }
+
+    /// The latest lock attempt of this task failed: it is no acquisition.
+    pub(super) fn lock_failed(&mut self, e: &Event) {
+        self.count(DemandNote::LockAttemptFailed);
+        let Some(b) = self.current(e) else { return };
+        if let Some(at) = b.failed_entry.take()
+            && let Some(Op::Lock(lock)) = b.ops.get(at).copied()
+        {
+            b.ops[at] = Op::TryLock { lock, acquired: false };
+            if let Some(held) = b.held.iter().rposition(|l| *l == lock) {
+                b.held.remove(held);
+            }
+        }
+    }
+
+    pub(super) fn unlock(&mut self, e: &Event, lock: LockIndex) {
+        let at = e.at.0;
+        let Some(b) = self.current(e) else { return };
+        b.run_to(at);
+        b.push(Op::Unlock(lock));
+        b.entered = None;
+        match b.held.iter().rposition(|l| *l == lock) {
+            Some(held) => {
+                b.held.remove(held);
+            }
+            None => b.holds.push(lock),
+        }
+        self.last_known.insert(lock, at);
+        self.first_wait.remove(&lock);
+    }
+}

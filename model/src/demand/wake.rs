@@ -1,0 +1,125 @@
+//! Wakeups: what a task waited for is over, and who ended it.
+
+use super::extract::{DemandNote, Extract};
+use super::program::Asleep;
+use super::sleep::TimerSleep;
+use super::{Arrival, Op, SleepEnd};
+use crate::{Context, CpuId, Event, Nanos, PrevState, SchedEvent, TaskId, Tid};
+
+impl Extract<'_> {
+    pub(super) fn waking(&mut self, e: &Event, target: Tid) {
+        let Some(id) = self.id(target) else { return };
+        let at = e.at.0;
+        let b = &self.builds[id.index()];
+        if b.arrival.is_none() {
+            self.first_wake(e, id);
+            return;
+        }
+        let Some(asleep) = b.asleep else { return };
+        if asleep.in_mutex {
+            self.builds[id.index()].asleep = None;
+            return;
+        }
+        let Some(waker) = self.waker(e, asleep.timer) else {
+            self.wake_by_interrupt(id, at);
+            return;
+        };
+        self.wake_by_task(waker, id, at);
+    }
+
+    /// The task that wakes, when a task does.
+    pub(super) fn waker(&mut self, e: &Event, timer: Option<(u64, u64, u64)>) -> Option<TaskId> {
+        match e.context {
+            Context::HardIrq | Context::SoftIrq => None,
+            Context::Task => self.id(e.tid),
+            Context::Unknown => {
+                self.count(DemandNote::WakerContextGuessed);
+                self.id(e.tid).filter(|_| timer.is_none())
+            }
+        }
+    }
+
+    pub(super) fn wake_by_task(&mut self, waker: TaskId, id: TaskId, at: u64) {
+        let w = &mut self.builds[waker.index()];
+        w.run_to(at);
+        w.push(Op::Wake { target: id });
+        let b = &mut self.builds[id.index()];
+        if let Some(asleep) = b.asleep.take() {
+            b.push(Op::Wait { state: asleep.state, on: asleep.on });
+        }
+        b.woken = b.mark(at);
+    }
+
+    pub(super) fn wake_by_interrupt(&mut self, id: TaskId, at: u64) {
+        let b = &mut self.builds[id.index()];
+        let Some(asleep) = b.asleep.take() else { return };
+        if asleep.in_mutex {
+            return;
+        }
+        let armed = asleep.timer.filter(|(expiry, ..)| at >= *expiry && at < expiry + 10_000_000);
+        let span = match armed {
+            // From the arming of its timer, less what it still ran before it slept.
+            Some((_, since, total)) => {
+                at.saturating_sub(since).saturating_sub(b.total.saturating_sub(total))
+            }
+            None => at.saturating_sub(asleep.since),
+        };
+        let until = SleepEnd::After(Nanos(span));
+        let op = b.push(Op::Sleep { until, state: asleep.state, on: asleep.on });
+        let expiry = armed.map(|(expiry, ..)| expiry);
+        b.timer_sleeps.push(TimerSleep { op, since: asleep.since, woken: at, expiry });
+        b.woken = b.mark(at);
+    }
+
+    /// The trace's first word about a task is that it is woken.
+    pub(super) fn first_wake(&mut self, e: &Event, id: TaskId) {
+        let at = e.at.0;
+        let waker = self.waker(e, None).filter(|w| *w != id);
+        let SchedEvent::Waking(fields) = e.kind else { return };
+        let b = &mut self.builds[id.index()];
+        b.arrival = Some(Arrival::Asleep(fields.target_cpu));
+        let state = PrevState::Interruptible;
+        b.asleep = Some(Asleep { since: at, state, on: None, in_mutex: false, timer: None });
+        match waker {
+            Some(waker) => self.wake_by_task(waker, id, at),
+            None => {
+                b.asleep = None;
+                b.push(Op::Sleep { until: SleepEnd::At(e.at), state, on: None });
+                b.woken = b.mark(at);
+            }
+        }
+        self.sched_change(id, fields.prio);
+    }
+
+    /// A wakeup whose waking was not seen while the task slept.
+    pub(super) fn wakeup(&mut self, e: &Event, target: Tid) {
+        let Some(id) = self.id(target) else { return };
+        if self.builds[id.index()].arrival.is_none() {
+            let SchedEvent::Wakeup(fields) = e.kind else { return };
+            let b = &mut self.builds[id.index()];
+            b.arrival = Some(Arrival::At(e.at, fields.target_cpu));
+            b.woken = b.mark(e.at.0);
+        }
+        self.wake_by_interrupt(id, e.at.0);
+    }
+
+    pub(super) fn wakeup_new(&mut self, e: &Event, target: Tid, cpu: CpuId) {
+        let Some(id) = self.id(target) else { return };
+        let at = e.at.0;
+        let parent = self.id(e.tid).filter(|p| *p != id);
+        let b = &mut self.builds[id.index()];
+        if b.arrival.is_some() {
+            return;
+        }
+        b.woken = b.mark(at);
+        match parent {
+            Some(parent) => {
+                b.arrival = Some(Arrival::Forked);
+                let p = &mut self.builds[parent.index()];
+                p.run_to(at);
+                p.push(Op::Fork { child: id });
+            }
+            None => b.arrival = Some(Arrival::At(e.at, cpu)),
+        }
+    }
+}
