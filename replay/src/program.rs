@@ -98,7 +98,8 @@ impl Engine<'_> {
     fn end_round(&mut self, t: T) {
         let Some(rounds) = &self.demand.tasks[t as usize].rounds else { return };
         let task = &mut self.tasks[t as usize];
-        if rounds.until.is_some_and(|until| until.0 <= self.now) {
+        let is_over = rounds.until.is_some_and(|until| until.0 <= self.now);
+        if is_over && task.pc >= rounds.own_from {
             task.pc = rounds.end();
             task.seam = usize::MAX;
         } else if task.repeated == 0

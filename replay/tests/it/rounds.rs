@@ -18,8 +18,12 @@ fn looping(until: Option<u64>) -> Demand {
     let task = &mut demand.tasks[0];
     task.ops = std::iter::repeat_n([Op::Compute(Nanos(MS)), sleep], 4).flatten().collect();
     task.ops.push(Op::Exit);
-    task.rounds =
-        Some(Rounds { seams: vec![2, 4, 6, 8], repeatable: vec![2..4, 4..6, 6..8], until });
+    task.rounds = Some(Rounds {
+        seams: vec![2, 4, 6, 8],
+        repeatable: vec![2..4, 4..6, 6..8],
+        own_from: 0,
+        until,
+    });
     demand
 }
 
@@ -46,4 +50,18 @@ fn without_a_date_a_loop_fills_the_recording() {
 fn a_date_ends_a_loop_early_and_late() {
     assert_eq!(rounds_of(&looping(Some(13))), (7, true));
     assert_eq!(rounds_of(&looping(Some(3))), (2, true));
+}
+
+/// What others wait for is not left out, however late it is.
+#[test]
+fn a_date_does_not_cut_off_what_involves_others() {
+    let mut demand = looping(Some(3));
+    let b = model::TaskId(1);
+    let task = &mut demand.tasks[0];
+    task.ops[6] = Op::Wake { target: b };
+    let rounds = task.rounds.as_mut().expect("it loops");
+    rounds.repeatable.pop();
+    rounds.own_from = 7;
+    // The fourth recorded round wakes B; it is run before the loop ends.
+    assert_eq!(rounds_of(&demand), (4, true));
 }
