@@ -6,6 +6,7 @@
 
 mod contention;
 mod extract;
+mod hidden;
 mod latency;
 mod machine;
 mod priority;

@@ -81,6 +81,15 @@ pub(crate) fn assumptions(verdict: &Verdict) -> Vec<String> {
             plural(sections, "bound")
         ));
     }
+    if let Some(n) = study.guesses.get(&N::SectionAssumed) {
+        lines.push(format!(
+            "{} assumed as in other rounds of their loops",
+            plural(*n, "critical section")
+        ));
+    }
+    if let Some(n) = study.guesses.get(&N::SwitchMissing) {
+        lines.push(plural(*n, "missing switch event"));
+    }
     if let Some(n) = study.guesses.get(&N::WakerContextGuessed) {
         lines.push(format!("{} without a recorded context", plural(*n, "wakeup")));
     }

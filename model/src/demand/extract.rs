@@ -1,6 +1,7 @@
 //! One pass over the events of a recording that turns what happened into what was asked for.
 
 use super::contention::Cover;
+use super::hidden;
 use super::latency::SwitchCauses;
 use super::program::{Asleep, Build};
 use super::rounds::{self, Ending, Rounds};
@@ -21,6 +22,8 @@ pub enum DemandNote {
     SectionStartGuessed,
     /// A mutex went to somebody else without a release in the trace; its section's end is a guess.
     SectionEndGuessed,
+    /// A round of a loop is taken to have a section that other rounds show.
+    SectionAssumed,
     /// A mutex wait ended without the mutex.
     LockAttemptFailed,
     /// A task fell asleep and ran again without a wakeup between.
@@ -323,7 +326,7 @@ impl Extract<'_> {
         let endings = self.endings();
         let stop = rounds::common_end(&endings.iter().copied().flatten().collect::<Vec<_>>());
         let tasks = self.tracker.tasks().to_vec();
-        let (mut cut_off, mut rebalanced) = (0, 0);
+        let (mut cut_off, mut rebalanced, mut hidden) = (0, 0, 0);
         let mut demands = Vec::new();
         for (index, info) in tasks.into_iter().enumerate() {
             let affinity = self
@@ -341,6 +344,7 @@ impl Extract<'_> {
             find_period(&mut b.ops, &sleeps);
             if !self.has_mutex_calls || self.cover != Cover::default() {
                 rebalanced += unseen::balance(&mut b.ops, &b.holds);
+                hidden += hidden::complete(&mut b.ops, &b.holds);
             }
             let rounds = match (b.exited, endings[index], stop) {
                 (None, ..) => rounds::find(&b.ops, &b.holds),
@@ -359,6 +363,9 @@ impl Extract<'_> {
                 initial_fair: None,
                 rounds,
             });
+        }
+        if hidden > 0 {
+            self.notes.insert(DemandNote::SectionAssumed, hidden);
         }
         if rebalanced > 0 {
             *self.notes.entry(DemandNote::SectionEndGuessed).or_insert(0) += rebalanced;

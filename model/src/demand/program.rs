@@ -137,6 +137,25 @@ impl Build {
         self.woken = self.mark(self.woken.at.max(mark.at));
     }
 
+    /// As [`Self::mark_at`], but at the end of the compute that reaches it: before the
+    /// interactions that stand there, not behind them.
+    pub(super) fn mark_before(&self, at: u64, total: u64) -> Mark {
+        let mut back = self.total.saturating_sub(total);
+        if back < self.compute {
+            return Mark { at, op: self.ops.len(), into: self.compute - back };
+        }
+        back -= self.compute;
+        for (op, what) in self.ops.iter().enumerate().rev() {
+            if let Op::Compute(span) = what {
+                if back < span.0 {
+                    return Mark { at, op, into: span.0 - back };
+                }
+                back -= span.0;
+            }
+        }
+        Mark { at, op: 0, into: 0 }
+    }
+
     /// The point at which the task had used `total` ns of CPU time.
     pub(super) fn mark_at(&self, at: u64, total: u64) -> Mark {
         let mut back = self.total.saturating_sub(total);

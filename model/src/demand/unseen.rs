@@ -24,7 +24,7 @@ impl Extract<'_> {
         let typical = self.typical.get(&(name, lock)).map(|span| holder.total + span);
         let b = &mut self.builds[holder.task.index()];
         let total = typical.or(holder.slept).unwrap_or(b.total).min(b.total);
-        let mark = b.mark_at(at, total);
+        let mark = b.mark_before(at, total);
         b.insert(mark, Op::Unlock(lock));
         if let Some(held) = b.held.iter().rposition(|l| *l == lock) {
             b.held.remove(held);
