@@ -83,7 +83,7 @@ pub(crate) enum Weakness {
     NoLockEvents,
     /// Events were lost.
     Lossy,
-    /// Some time stamps are hours away from the rest.
+    /// Some time stamps are far away from the rest.
     OutOfTime,
 }
 
@@ -107,7 +107,7 @@ impl Weakness {
                  replay is inconclusive. Record again with larger buffers"
             }
             Self::OutOfTime => {
-                "more than an hour of silence splits the events: time stamps are damaged, or the \
+                "more than ten minutes of silence split the events: time stamps are damaged, or the \
                  file holds several recordings. Only the stretch with the most events is \
                  replayed. `resched analyze` takes all of them"
             }

@@ -6,21 +6,11 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints")]
 #![expect(clippy::unwrap_used, reason = "a benchmark may stop at the first fault")]
 
+use fixtures::Dice;
 use model::demand::{LockIndex, Op, SleepEnd};
 use model::{Demand, Host, Nanos, PrevState, Timestamp};
 use replay::{Options, Policy};
 use std::time::Instant;
-
-/// A small generator: the same workload every time.
-struct Dice(u64);
-
-impl Dice {
-    fn between(&mut self, low: u64, high: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        low + (self.0 >> 33) % (high - low)
-    }
-}
 
 /// 24 tasks on 4 CPUs and 4 mutexes, `rounds` rounds each of computing, two sections and a sleep.
 fn generated(rounds: usize) -> Demand {
@@ -38,14 +28,14 @@ fn generated(rounds: usize) -> Demand {
         );
     }
     let mut demand = Demand::from_script(&trace_formats::script::parse(&text).unwrap());
-    let mut dice = Dice(42);
+    let mut dice = Dice::new(42);
     let mut work = 0;
     for task in &mut demand.tasks {
         task.ops.clear();
         for _ in 0..rounds {
             for _ in 0..2 {
-                let lock = LockIndex(u32::try_from(dice.between(0, 4)).unwrap());
-                let (before, inside) = (dice.between(2_000, 40_000), dice.between(500, 8_000));
+                let lock = LockIndex(u32::try_from(dice.roll(4)).unwrap());
+                let (before, inside) = ((2_000 + dice.roll(38_000)), (500 + dice.roll(7_500)));
                 work += before + inside;
                 task.ops.extend([
                     Op::Compute(Nanos(before)),
@@ -54,7 +44,7 @@ fn generated(rounds: usize) -> Demand {
                     Op::Unlock(lock),
                 ]);
             }
-            let until = SleepEnd::After(Nanos(dice.between(100_000, 400_000)));
+            let until = SleepEnd::After(Nanos(100_000 + dice.roll(300_000)));
             task.ops.push(Op::Sleep { until, state: PrevState::Interruptible, on: None });
         }
         task.ops.push(Op::Exit);

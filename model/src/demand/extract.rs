@@ -34,7 +34,7 @@ pub enum DemandNote {
     WakerContextGuessed,
     /// A wait was still going on when the recording ended.
     WaitCutOff,
-    /// An event lies behind or before an hour of silence: a damaged time stamp. It is left out.
+    /// An event lies behind or before ten minutes of silence: a damaged time stamp. It is left out.
     OutOfTime,
 }
 

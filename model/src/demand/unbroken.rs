@@ -2,11 +2,11 @@
 
 use crate::Event;
 
-/// Silence on all CPUs that no recording of a schedule has, in ns: one hour.
+/// Silence on all CPUs that no recording of a schedule has, in ns: ten minutes.
 ///
 /// Kernel threads wake within seconds. Beyond this, a damaged time stamp or two recordings in one
 /// file are far more likely, and a replay would run through years of idle time.
-const SILENCE_NS: u64 = 3_600_000_000_000;
+const SILENCE_NS: u64 = 600_000_000_000;
 
 /// The longest stretch of events without such a silence, by number of events; the first of equals.
 pub(super) fn unbroken(events: &[Event]) -> &[Event] {
@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn a_silence_ends_a_stretch() {
-        let events: Vec<Event> = [0, 3600, 7200, 10_801, 10_802, 99_000_000].map(at).to_vec();
+        let events: Vec<Event> = [0, 600, 1200, 1801, 1802, 99_000_000].map(at).to_vec();
         assert_eq!(unbroken(&events), &events[..3]);
         assert_eq!(unbroken(&events[3..]), &events[3..5]);
         assert_eq!(unbroken(&[]), &[] as &[Event]);

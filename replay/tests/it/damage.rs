@@ -1,19 +1,9 @@
 //! Whatever a damaged recording still says can be replayed: no panic, no endless loop.
 
+use fixtures::Dice;
 use model::Host;
 use replay::{Options, Policy};
 use trace_formats::{Limits, read_with};
-
-/// A small generator: the same damage every time.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: usize) -> usize {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).expect("31 bits") % below.max(1)
-    }
-}
 
 /// Reads, extracts and replays under every policy; how many of the two came to a schedule.
 fn replayed(bytes: &[u8], host: Option<&Host>) -> u32 {
@@ -29,7 +19,7 @@ fn replayed(bytes: &[u8], host: Option<&Host>) -> u32 {
 
 #[test]
 fn damaged_recordings_are_replayed_as_far_as_they_go() {
-    let mut dice = Dice(11);
+    let mut dice = Dice::new(11);
     let mut schedules = 0;
     for name in [
         "classic3-contention.dat",
@@ -45,14 +35,14 @@ fn damaged_recordings_are_replayed_as_far_as_they_go() {
         let host = std::fs::read_to_string(sidecar).ok();
         let host = host.map(|text| Host::from_json(&text).expect("a sidecar"));
         for _ in 0..3 {
-            schedules += replayed(&bytes[..dice.roll(bytes.len())], host.as_ref());
+            schedules += replayed(&bytes[..dice.position(bytes.len())], host.as_ref());
         }
         for _ in 0..8 {
             let mut damaged = bytes.clone();
             for _ in 0..1 + dice.roll(40) {
                 // The events, not the formats in front of them.
-                let at = damaged.len() / 3 + dice.roll(damaged.len() * 2 / 3);
-                damaged[at] = u8::try_from(dice.roll(256)).expect("a byte");
+                let at = damaged.len() / 3 + dice.position(damaged.len() * 2 / 3);
+                damaged[at] = dice.byte();
             }
             schedules += replayed(&damaged, host.as_ref());
         }

@@ -3,6 +3,7 @@
 //! A workload is the text of a scenario. One that fails is made as small as it still fails, and
 //! printed: that text belongs into `fixtures/scenario`.
 
+use fixtures::Dice;
 use model::{Demand, PrevState, SchedEvent};
 use replay::{Checks, Options, Policy, Schedule};
 use std::collections::BTreeSet;
@@ -14,32 +15,6 @@ use trace_formats::script::{self, Script};
 const FEW: u64 = 1_000;
 /// Workloads of the slow test.
 const MANY: u64 = 100_000;
-
-/// A small generator: the same workload for the same seed, on any machine.
-struct Dice(u64);
-
-impl Dice {
-    fn new(seed: u64) -> Self {
-        let mut dice = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        dice.roll(2);
-        dice
-    }
-
-    fn roll(&mut self, below: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % below
-    }
-
-    fn pick(&mut self, words: &[&'static str]) -> &'static str {
-        let at = self.roll(words.len() as u64);
-        words[usize::try_from(at).expect("a position in the list")]
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.roll(n) == 0
-    }
-}
 
 /// One task of a workload: its attributes and its steps, so that each can be taken away.
 #[derive(Clone, Debug)]

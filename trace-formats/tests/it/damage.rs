@@ -1,5 +1,6 @@
 //! Damaged traces: what can be read is read, and nothing panics.
 
+use fixtures::Dice;
 use trace_formats::{Limits, Recording, read, read_with};
 
 fn is_trace(name: &str) -> bool {
@@ -54,21 +55,10 @@ fn half_a_file_gives_the_events_of_that_half() {
     }
 }
 
-/// A small generator: the same damage every time.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: usize) -> usize {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).expect("31 bits") % below.max(1)
-    }
-}
-
 /// Random bytes in random places: any answer but a panic.
 #[test]
 fn random_damage_is_survived() {
-    let mut dice = Dice(7);
+    let mut dice = Dice::new(7);
     let limits = Limits { unpacked: 64 << 20 };
     let mut outcomes = [0u32; 2];
     for (_, bytes) in traces() {
@@ -77,8 +67,8 @@ fn random_damage_is_survived() {
             // Half the rounds aim at the headers, which steer the rest.
             let reach = if round % 2 == 0 { damaged.len().min(8192) } else { damaged.len() };
             for _ in 0..1 + dice.roll(8) {
-                let at = dice.roll(reach);
-                damaged[at] = u8::try_from(dice.roll(256)).expect("a byte");
+                let at = dice.position(reach);
+                damaged[at] = dice.byte();
             }
             match read_with(&damaged, &limits) {
                 Ok(_) => outcomes[0] += 1,
