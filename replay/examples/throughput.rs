@@ -8,50 +8,66 @@
 
 use fixtures::Dice;
 use model::demand::{LockIndex, Op, SleepEnd};
-use model::{Demand, Host, Nanos, PrevState, Timestamp};
-use replay::{Options, Policy};
+use model::{Demand, Host, Nanos, PrevState, TaskId, Timestamp};
+use replay::{Options, Policy, Programs};
 use std::time::Instant;
 
-/// 24 tasks on 4 CPUs and 4 mutexes, `rounds` rounds each of computing, two sections and a sleep.
-fn generated(rounds: usize) -> Demand {
-    let mut text = String::from("cpus 4\n");
-    for task in 0..24 {
-        let class = match task % 6 {
-            0 => "fifo 50".to_owned(),
-            n => format!("fair nice {}", (n - 3) * 4),
-        };
-        text += &format!(
-            "T{task} {class} cpu {} allowed 0,1,2,3 at 0 lock m{} unlock m{}\n",
-            task % 4,
-            task % 4,
-            task % 4
-        );
-    }
-    let mut demand = Demand::from_script(&trace_formats::script::parse(&text).unwrap());
-    let mut dice = Dice::new(42);
-    let mut work = 0;
-    for task in &mut demand.tasks {
-        task.ops.clear();
-        for _ in 0..rounds {
-            for _ in 0..2 {
-                let lock = LockIndex(u32::try_from(dice.roll(4)).unwrap());
-                let (before, inside) = ((2_000 + dice.roll(38_000)), (500 + dice.roll(7_500)));
-                work += before + inside;
-                task.ops.extend([
-                    Op::Compute(Nanos(before)),
-                    Op::Lock(lock),
-                    Op::Compute(Nanos(inside)),
-                    Op::Unlock(lock),
-                ]);
-            }
-            let until = SleepEnd::After(Nanos(100_000 + dice.roll(300_000)));
-            task.ops.push(Op::Sleep { until, state: PrevState::Interruptible, on: None });
+/// Ops of one round of the generated workload.
+const ROUND: usize = 9;
+
+/// 24 tasks on 4 CPUs and 4 mutexes, each with rounds of computing, two sections and a sleep.
+///
+/// The rounds are diced when the engine asks for them; they are nowhere in memory.
+struct Generated {
+    rounds: usize,
+}
+
+impl Generated {
+    /// Everything but the programs, with time enough for them were three of four CPUs at work.
+    fn demand(&self) -> Demand {
+        let mut text = String::from("cpus 4\n");
+        for task in 0..24 {
+            let class = match task % 6 {
+                0 => "fifo 50".to_owned(),
+                n => format!("fair nice {}", (n - 3) * 4),
+            };
+            let (cpu, lock) = (task % 4, task % 4);
+            text += &format!(
+                "T{task} {class} cpu {cpu} allowed 0,1,2,3 at 0 lock m{lock} unlock m{lock}\n"
+            );
         }
-        task.ops.push(Op::Exit);
+        let mut demand = Demand::from_script(&trace_formats::script::parse(&text).unwrap());
+        let work = 24 * 2 * (2_000 + 19_000 + 500 + 3_750);
+        demand.end = Timestamp(self.rounds as u64 * (work / 3 + 400_000));
+        demand
     }
-    // Enough for all of it, were three of the four CPUs to do it.
-    demand.end = Timestamp(work / 3 + rounds as u64 * 400_000);
-    demand
+}
+
+impl Programs for Generated {
+    fn read(&mut self, task: TaskId, from: usize, ops: &mut Vec<Op>) {
+        let round = from / ROUND;
+        if round == self.rounds {
+            ops.extend((from % ROUND == 0).then_some(Op::Exit));
+        }
+        if round >= self.rounds {
+            return;
+        }
+        let mut dice = Dice::new((task.index() * self.rounds + round) as u64);
+        let mut made = [Op::Yield; ROUND];
+        for section in 0..2 {
+            let lock = LockIndex(u32::try_from(dice.roll(4)).unwrap());
+            let (before, inside) = (2_000 + dice.roll(38_000), 500 + dice.roll(7_500));
+            made[section * 4..][..4].copy_from_slice(&[
+                Op::Compute(Nanos(before)),
+                Op::Lock(lock),
+                Op::Compute(Nanos(inside)),
+                Op::Unlock(lock),
+            ]);
+        }
+        let until = SleepEnd::After(Nanos(100_000 + dice.roll(300_000)));
+        made[ROUND - 1] = Op::Sleep { until, state: PrevState::Interruptible, on: None };
+        ops.extend_from_slice(&made[from % ROUND..]);
+    }
 }
 
 /// Peak resident memory of this process so far, in MiB.
@@ -62,11 +78,21 @@ fn peak_mib() -> u64 {
 }
 
 /// Replays and prints a line; `recorded` is the number of events of the recording, when there is one.
-fn measure(name: &str, demand: &Demand, policy: Policy, recorded: Option<usize>) {
+fn measure(
+    name: &str,
+    demand: &Demand,
+    programs: &mut dyn Programs,
+    policy: Policy,
+    recorded: Option<usize>,
+) {
     let start = Instant::now();
-    let schedule = replay::replay(demand, policy, &Options::default());
+    let mut made = 0;
+    let mut sink = |event| {
+        std::hint::black_box(event);
+        made += 1;
+    };
+    replay::replay_stream(demand, programs, policy, &Options::default(), &mut sink);
     let seconds = start.elapsed().as_secs_f64();
-    let made = schedule.recording.events.len();
     let events = recorded.unwrap_or(made);
     println!(
         "{name:<28} {:<7} {events:>9} events recorded, {made:>9} replayed, {seconds:7.3} s: \
@@ -79,10 +105,12 @@ fn measure(name: &str, demand: &Demand, policy: Policy, recorded: Option<usize>)
 }
 
 fn main() {
-    for rounds in [46_000, 92_000] {
-        let demand = generated(rounds);
+    for rounds in [46_000, 92_000, 184_000] {
+        let mut generated = Generated { rounds };
+        let demand = generated.demand();
         for policy in [Policy::None, Policy::Pe73] {
-            measure(&format!("generated, {rounds} rounds"), &demand, policy, None);
+            let name = format!("generated, {rounds} rounds");
+            measure(&name, &demand, &mut generated, policy, None);
         }
     }
     for path in std::env::args().skip(1) {
@@ -97,7 +125,8 @@ fn main() {
         let (demand, _) = model::demand::extract(&recording, host.as_ref());
         println!("{name}: demand in {:.3} s", start.elapsed().as_secs_f64());
         for policy in [Policy::None, Policy::Pe73] {
-            measure(&name, &demand, policy, Some(recording.events.len()));
+            let recorded = Some(recording.events.len());
+            measure(&name, &demand, &mut &demand, policy, recorded);
         }
     }
 }

@@ -3,14 +3,11 @@
 use crate::engine::Engine;
 use crate::state::T;
 use model::demand::LockIndex;
-use model::{
-    Context, Demand, Event, LockFlags, LockId, PrevState, SchedEvent, Tid, Timestamp, WakeFields,
-};
+use model::{Context, Event, LockFlags, LockId, PrevState, SchedEvent, Tid, Timestamp, WakeFields};
 
 /// What a replay writes as it goes.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
-    pub events: Vec<Event>,
     pub donor_migrations: u64,
     pub return_migrations: u64,
     pub idle_detours: u64,
@@ -19,18 +16,11 @@ pub(crate) struct Output {
     pub odd: Vec<crate::ReplayNote>,
 }
 
-impl Output {
-    pub(crate) fn new(demand: &Demand) -> Self {
-        let ops: usize = demand.tasks.iter().map(|t| t.ops.len()).sum();
-        Self { events: Vec::with_capacity(ops.min(1 << 26)), ..Self::default() }
-    }
-}
-
 impl Engine<'_> {
     pub(crate) fn emit(&mut self, cpu: usize, context: Context, kind: SchedEvent) {
         let tid = self.cpus[cpu].running.map_or(Tid::IDLE, |t| self.task(t).tid);
         let cpu = self.machine.cpus[cpu];
-        self.out.events.push(Event { at: Timestamp(self.now), cpu, context, tid, kind });
+        (self.ends.sink)(Event { at: Timestamp(self.now), cpu, context, tid, kind });
     }
 
     pub(crate) fn wake_fields(&self, t: T) -> WakeFields {
@@ -63,7 +53,7 @@ impl Engine<'_> {
         let at = Timestamp(self.now);
         let event =
             Event { at, cpu: self.machine.cpus[cpu], context: Context::Task, tid: p.0, kind };
-        self.out.events.push(event);
+        (self.ends.sink)(event);
     }
 
     fn out_idle_name(&self, _cpu: usize) -> model::NameId {

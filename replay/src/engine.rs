@@ -7,6 +7,7 @@
 use crate::Checks;
 use crate::costs::Costs;
 use crate::emit::Output;
+use crate::feed::{Ends, Window};
 use crate::mechanism::Mechanisms;
 use crate::state::{Class, Discipline, Lock, OnRq, Phase, Rq, T, Task, Timer, TimerKind};
 use model::demand::{Arrival, Machine, Preemption, TaskDemand};
@@ -35,11 +36,17 @@ pub(crate) struct Engine<'d> {
     pub n_spinning: u32,
     pub cpu_next: Vec<u64>,
     pub out: Output,
+    pub ends: Ends<'d>,
     pub checks: Checks,
 }
 
 impl<'d> Engine<'d> {
-    pub(crate) fn new(demand: &'d Demand, mechanisms: Mechanisms, costs: Costs) -> Self {
+    pub(crate) fn new(
+        demand: &'d Demand,
+        ends: Ends<'d>,
+        mechanisms: Mechanisms,
+        costs: Costs,
+    ) -> Self {
         let n_cpus = demand.machine.cpus.len();
         let start = demand.start.0;
         let cpus = vec![Rq::new(start); n_cpus];
@@ -60,7 +67,8 @@ impl<'d> Engine<'d> {
             stirred: Vec::new(),
             n_spinning: 0,
             cpu_next: vec![NEVER; n_cpus],
-            out: Output::new(demand),
+            out: Output::default(),
+            ends,
             checks: Checks::Steps,
         };
         engine.admit();
@@ -80,7 +88,10 @@ impl<'d> Engine<'d> {
             }
             match task.arrival {
                 Arrival::At(at, _) => self.arm(at.0, TimerKind::Arrive(t)),
-                Arrival::Asleep(_) => self.begin_asleep(t),
+                Arrival::Asleep(_) => {
+                    self.read_ahead(t);
+                    self.begin_asleep(t);
+                }
                 Arrival::Forked => {}
             }
         }
@@ -250,7 +261,8 @@ impl<'d> Engine<'d> {
     }
 
     pub(crate) fn op(&self, t: T) -> Option<Op> {
-        self.demand.tasks[t as usize].ops.get(self.task(t).pc).copied()
+        let task = self.task(t);
+        task.window.op(task.pc)
     }
 
     pub(crate) fn arm(&mut self, at: u64, kind: TimerKind) {
@@ -389,6 +401,7 @@ fn new_task(task: &TaskDemand, demand: &Demand) -> Task {
         tid: task.info.tid,
         comm: task.info.comm,
         pc: 0,
+        window: Window::default(),
         seam: task.rounds.as_ref().and_then(|r| r.seams.first()).copied().unwrap_or(usize::MAX),
         repeated: 0,
         left: 0,

@@ -11,6 +11,7 @@ mod donor;
 mod emit;
 mod engine;
 mod fair;
+mod feed;
 mod inherit;
 mod invariant;
 mod lock;
@@ -27,12 +28,14 @@ mod state;
 mod wake;
 
 pub use costs::{Cost, Costs, UnknownCost};
+pub use feed::Programs;
 pub use mechanism::{GivesUp, ImpossibleSet, Mechanisms, Setting, Switch, UnknownSwitch};
 pub use policy::{Policy, UnknownPolicy};
 pub use recorded::{Divergence, recorded};
 
 use engine::Engine;
-use model::{Demand, FormatInfo, Nanos, Recording, Timestamp};
+use feed::Ends;
+use model::{Demand, Event, FormatInfo, Nanos, Recording, Timestamp};
 
 /// What a replay may be told beside the policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,6 +91,17 @@ pub struct TaskTime {
     pub charged: Nanos,
 }
 
+/// What is known of a replay beside its events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Totals {
+    /// Proxy execution's doings.
+    pub counts: ProxyCounts,
+    /// CPU time per task, indexed by `TaskId`.
+    pub times: Vec<TaskTime>,
+    /// What was odd.
+    pub notes: Vec<ReplayNote>,
+}
+
 /// A replayed schedule.
 #[derive(Clone, Debug)]
 pub struct Schedule {
@@ -112,8 +126,42 @@ pub struct Schedule {
 /// When an invariant of the engine breaks: a bug here, never a property of the demand.
 #[must_use]
 pub fn replay(demand: &Demand, policy: Policy, options: &Options) -> Schedule {
+    let mut events = Vec::new();
+    let mut programs = demand;
+    let totals = replay_stream(demand, &mut programs, policy, options, &mut |e| events.push(e));
+    let recording = Recording {
+        format: Some(FormatInfo {
+            name: format!("replay under {policy}"),
+            clock: None,
+            kernel: None,
+        }),
+        span: Some((demand.start, demand.end)),
+        events,
+        names: demand.names.clone(),
+        cpus: demand.machine.cpus.clone(),
+        ..Recording::default()
+    };
+    Schedule { recording, counts: totals.counts, times: totals.times, notes: totals.notes }
+}
+
+/// As [`replay`], with programs from elsewhere and each event to `sink` as it happens.
+///
+/// The programs in `demand` itself are not looked at. What is in memory is bounded by the numbers
+/// of tasks, CPUs and locks, whatever the length of the programs.
+///
+/// # Panics
+///
+/// As [`replay`].
+pub fn replay_stream(
+    demand: &Demand,
+    programs: &mut dyn Programs,
+    policy: Policy,
+    options: &Options,
+    sink: &mut dyn FnMut(Event),
+) -> Totals {
     let mechanisms = options.mechanisms.unwrap_or_else(|| policy.mechanisms());
-    let mut engine = Engine::new(demand, mechanisms, options.costs);
+    let ends = Ends { programs, sink };
+    let mut engine = Engine::new(demand, ends, mechanisms, options.costs);
     engine.checks = options.checks;
     engine.run();
     engine.report_deadlocks();
@@ -128,17 +176,5 @@ pub fn replay(demand: &Demand, policy: Policy, options: &Options) -> Schedule {
         handoffs: out.handoffs,
         chain_hops: out.chain_hops,
     };
-    let recording = Recording {
-        format: Some(FormatInfo {
-            name: format!("replay under {policy}"),
-            clock: None,
-            kernel: None,
-        }),
-        span: Some((demand.start, demand.end)),
-        events: out.events,
-        names: demand.names.clone(),
-        cpus: demand.machine.cpus.clone(),
-        ..Recording::default()
-    };
-    Schedule { recording, counts, times, notes: out.odd }
+    Totals { counts, times, notes: out.odd }
 }

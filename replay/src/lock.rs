@@ -117,14 +117,11 @@ impl Engine<'_> {
         self.leave_waiters(t, lock);
         let kind = SchedEvent::ContentionEnd { lock: self.lock_id(lock), ret: EINTR };
         self.emit(cpu, Context::Task, kind);
-        let ops = &self.demand.tasks[t as usize].ops;
         let task = &mut self.tasks[t as usize];
         task.interruptible = false;
         task.signalled = false;
         // The section is skipped.
-        let rest = ops.get(task.pc..).unwrap_or_default();
-        let unlock = rest.iter().position(|op| *op == Op::Unlock(lock));
-        task.pc += unlock.map_or(rest.len(), |at| at + 1);
+        self.skip_behind(t, Op::Unlock(lock));
         self.load_op(t);
         if let Some(owner) = self.locks[lock.index()].word.owner {
             self.inherit(owner);

@@ -89,6 +89,7 @@ impl Engine<'_> {
 
     /// Sets the CPU time of a compute op when the program reaches it.
     pub(crate) fn load_op(&mut self, t: T) {
+        self.read_ahead(t);
         if let Some(Op::Compute(span)) = self.op(t) {
             self.tasks[t as usize].left = span.0;
         }

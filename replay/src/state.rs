@@ -1,5 +1,6 @@
 //! What the engine knows at one instant: every task, every runqueue, every lock.
 
+use crate::feed::Window;
 use crate::rule::lag::Load;
 use crate::rule::mutex::MutexWord;
 use model::demand::LockIndex;
@@ -89,7 +90,9 @@ pub(crate) struct DeadlineEntity {
 pub(crate) struct Task {
     pub tid: Tid,
     pub comm: NameId,
+    /// Its place in its program, and the ops around it.
     pub pc: usize,
+    pub window: Window,
     /// Where the current round of its loop ends; `usize::MAX` outside of loops.
     pub seam: usize,
     /// Rounds that were run once more.

@@ -4,6 +4,7 @@
 
 mod costs;
 mod damage;
+mod feed;
 mod identity;
 mod random;
 mod rounds;
