@@ -139,6 +139,7 @@ impl Study {
             CostChoice::Calibrated => Costs {
                 wake_busy: l.wake_busy.0,
                 wake_idle: l.wake_idle.0,
+                wake_deep: l.wake_deep.0,
                 slice_end: l.slice_end.0,
                 ..Costs::default()
             },

@@ -4,6 +4,8 @@
 //! in it are CPU time or spans from an interaction; only a timer may name an
 //! absolute point, because the outside world keeps its own clock.
 
+mod cgroup;
+mod chances;
 mod contention;
 mod extract;
 mod hidden;
@@ -19,7 +21,7 @@ mod wake;
 
 pub use contention::Cover;
 pub use extract::{DemandNote, extract, extract_with};
-pub use latency::{SwitchCause, SwitchCauses};
+pub use latency::{DEEP_NS, SwitchCause, SwitchCauses};
 pub use rounds::Rounds;
 
 use crate::{
@@ -185,6 +187,8 @@ pub struct TaskDemand {
     pub sched: SchedParams,
     /// CPUs it may run on; `None`: all.
     pub affinity: Option<CpuSet>,
+    /// Its cgroup; `None`: the root.
+    pub group: Option<GroupIndex>,
     /// Mutexes it holds when the recording begins.
     pub holds: Vec<LockIndex>,
     /// Where it starts in virtual time, when that is known; only scripts know it.
@@ -193,6 +197,29 @@ pub struct TaskDemand {
     pub ops: Vec<Op>,
     /// The loop in it that goes on as long as there is time, if there is one.
     pub rounds: Option<Rounds>,
+}
+
+/// A dense index of a cgroup within one [`Demand`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupIndex(pub u32);
+
+impl GroupIndex {
+    /// The index into [`Demand::groups`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A cgroup below the root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Its path, or the name it goes by in a scenario.
+    pub path: String,
+    /// The group it is in; `None`: the root. It stands before this one.
+    pub parent: Option<GroupIndex>,
+    /// `cpu.weight`, 1..=10000; 100 is as much as a task at nice 0.
+    pub weight: u32,
 }
 
 /// One lock of a demand.
@@ -233,10 +260,15 @@ pub struct Machine {
     pub hrtick: bool,
     /// EEVDF base slice.
     pub base_slice: Nanos,
+    /// Core by position in `cpus`: SMT siblings share one.
+    pub core_of_cpu: Vec<u32>,
     /// Last-level cache by position in `cpus`.
     pub llc_of_cpu: Vec<u32>,
     /// NUMA node by position in `cpus`.
     pub node_of_cpu: Vec<u32>,
+    /// How often a CPU that is about to go idle takes a task that waits elsewhere, of 1024 times, by
+    /// position in `cpus`; `None`: not known.
+    pub newidle_of_cpu: Vec<Option<u32>>,
     /// What was assumed because neither trace nor sidecar says; for people.
     pub assumed: Vec<String>,
 }
@@ -248,6 +280,8 @@ pub struct Latencies {
     pub wake_busy: Nanos,
     /// From a wakeup to the switch it causes on an idle CPU.
     pub wake_idle: Nanos,
+    /// The same on a CPU that had been idle for [`DEEP_NS`] or longer.
+    pub wake_deep: Nanos,
     /// From the timer that ends a slice to the switch it causes.
     pub slice_end: Nanos,
 }
@@ -261,6 +295,8 @@ pub struct Demand {
     pub tasks: Vec<TaskDemand>,
     /// Locks, indexed by [`LockIndex`].
     pub locks: Vec<DemandLock>,
+    /// Cgroups, indexed by [`GroupIndex`]; parents stand before what is in them.
+    pub groups: Vec<Group>,
     /// Names used by the tasks.
     pub names: Names,
     /// What the kernel's own work took in the recording.

@@ -34,15 +34,34 @@ pub struct Host {
     /// Whether SMT siblings exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub smt: Option<bool>,
+    /// Core of each CPU, in the order of `cpus`: SMT siblings share one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub core_of_cpu: Option<Vec<u32>>,
     /// Last-level cache of each CPU, in the order of `cpus`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub llc_of_cpu: Option<Vec<u32>>,
     /// NUMA node of each CPU, in the order of `cpus`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_of_cpu: Option<Vec<u32>>,
+    /// Cgroups and their weights.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cgroups: Vec<HostGroup>,
     /// Tasks known by tid or, failing that, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tasks: Vec<HostTask>,
+    /// Fields of newer writers.
+    #[serde(flatten)]
+    pub other: BTreeMap<String, serde_json::Value>,
+}
+
+/// One cgroup of the sidecar.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HostGroup {
+    /// Its path below the root, as in `/proc/PID/cgroup`.
+    pub path: String,
+    /// `cpu.weight`, 1..=10000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
     /// Fields of newer writers.
     #[serde(flatten)]
     pub other: BTreeMap<String, serde_json::Value>,
@@ -60,6 +79,9 @@ pub struct HostTask {
     /// CPUs it may run on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Vec<u32>>,
+    /// Path of its cgroup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<String>,
     /// Scheduling policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<SchedPolicy>,

@@ -1,8 +1,8 @@
 //! A hand-written scenario as a demand. Total: what a parsed script says, a demand can say.
 
 use crate::demand::{
-    Arrival, Demand, DemandLock, InitialFair, LockIndex, Machine, Op, Preemption, SchedParams,
-    SleepEnd, TaskDemand,
+    Arrival, Demand, DemandLock, Group, GroupIndex, InitialFair, LockIndex, Machine, Op,
+    Preemption, SchedParams, SleepEnd, TaskDemand,
 };
 use crate::{
     CpuId, CpuSet, LockFlags, LockId, Names, Nanos, PrevState, SchedPolicy, TaskId, TaskInfo, Tid,
@@ -14,7 +14,8 @@ impl Demand {
     /// The demand of a scenario.
     ///
     /// Tasks keep their order: task n of the script is [`TaskId`] n with thread id n + 1,
-    /// lock n is [`LockIndex`] n. All CPUs share one cache and one node.
+    /// lock n is [`LockIndex`] n. Unless the script says otherwise, all CPUs share one cache and
+    /// one node, and each is a core of its own.
     /// It starts at zero and ends where the script says, else when all tasks,
     /// one after the other, would have ended.
     #[must_use]
@@ -23,11 +24,18 @@ impl Demand {
         let tasks: Vec<TaskDemand> =
             (0..).zip(&script.tasks).map(|(n, t)| task(n, t, &mut names)).collect();
         let locks = (0..script.locks.len()).map(|n| lock(n, script)).collect();
+        let group = |g: &script::Group| Group {
+            path: g.name.clone(),
+            parent: g.parent.map(group_index),
+            weight: g.weight,
+        };
+        let groups = script.groups.iter().map(group).collect();
         let end = script.machine.end.unwrap_or_else(|| one_after_the_other(&script.tasks));
         Self {
             machine: machine(&script.machine),
             tasks,
             locks,
+            groups,
             names,
             latencies: crate::demand::Latencies::default(),
             stretches: Vec::new(),
@@ -38,7 +46,7 @@ impl Demand {
 }
 
 fn machine(machine: &script::Machine) -> Machine {
-    let of_each_cpu = |value: u32| vec![value; machine.cpus as usize];
+    let shared_by = |n: u32| (0..machine.cpus).map(|cpu| cpu / n.max(1)).collect();
     Machine {
         cpus: (0..machine.cpus).map(CpuId).collect(),
         hz: machine.hz,
@@ -51,8 +59,11 @@ fn machine(machine: &script::Machine) -> Machine {
         },
         hrtick: machine.hrtick,
         base_slice: machine.base_slice,
-        llc_of_cpu: of_each_cpu(0),
-        node_of_cpu: of_each_cpu(0),
+        core_of_cpu: shared_by(machine.cpus_per_core),
+        llc_of_cpu: shared_by(machine.cpus_per_cache),
+        node_of_cpu: shared_by(machine.cpus_per_node),
+        // A scenario shows what balancing can do, not what it happens to do.
+        newidle_of_cpu: vec![Some(1024); machine.cpus as usize],
         assumed: Vec::new(),
     }
 }
@@ -89,6 +100,7 @@ fn task(n: u32, task: &script::Task, names: &mut Names) -> TaskDemand {
         },
         sched,
         affinity: Some(CpuSet::of(&task.allowed)),
+        group: task.group.map(group_index),
         holds: task.holds.iter().map(|&n| lock_index(n)).collect(),
         rounds: None,
         initial_fair: task.fair.map(|f| InitialFair {
@@ -127,6 +139,10 @@ fn params(task: &script::Task) -> SchedParams {
 
 fn task_id(n: usize) -> TaskId {
     TaskId(u32::try_from(n).expect("a script has fewer than 2^32 tasks"))
+}
+
+fn group_index(n: usize) -> GroupIndex {
+    GroupIndex(u32::try_from(n).expect("a script has fewer than 2^32 groups"))
 }
 
 fn lock_index(n: usize) -> LockIndex {

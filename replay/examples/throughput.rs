@@ -47,7 +47,7 @@ impl Programs for Generated {
     fn read(&mut self, task: TaskId, from: usize, ops: &mut Vec<Op>) {
         let round = from / ROUND;
         if round == self.rounds {
-            ops.extend((from % ROUND == 0).then_some(Op::Exit));
+            ops.extend(from.is_multiple_of(ROUND).then_some(Op::Exit));
         }
         if round >= self.rounds {
             return;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// Costs of scheduling, in nanoseconds. All zero by default: the golden scenarios are exact at zero.
 ///
-/// The first three are measured in each recording (`model::demand::Latencies`). The others have no
+/// The first four are measured in each recording (`model::demand::Latencies`). The others have no
 /// trace of their own there: what they cost in the recording is part of the programs' times, so
 /// they stand for what a policy adds to it, and are zero unless a user sets them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Costs {
     pub wake_busy: u64,
     /// From a wakeup to the switch it causes on an idle CPU: its way out of its idle state.
     pub wake_idle: u64,
+    /// The same for a CPU that has been idle for 0.5 ms or longer, from a deeper idle state.
+    pub wake_deep: u64,
     /// From the end of a slice to the switch it causes.
     pub slice_end: u64,
     /// What a switch costs the task that comes to the CPU. `perf bench sched pipe` measures it.
@@ -38,10 +40,11 @@ pub struct Costs {
 impl Costs {
     /// Every cost by the name users type, with its value.
     #[must_use]
-    pub fn all(&self) -> [(&'static str, u64); 11] {
+    pub fn all(&self) -> [(&'static str, u64); 12] {
         [
             ("wake-busy", self.wake_busy),
             ("wake-idle", self.wake_idle),
+            ("wake-deep", self.wake_deep),
             ("slice-end", self.slice_end),
             ("switch", self.switch),
             ("migration", self.migration),
@@ -63,6 +66,7 @@ impl Costs {
         let field = match cost.name.as_str() {
             "wake-busy" => &mut self.wake_busy,
             "wake-idle" => &mut self.wake_idle,
+            "wake-deep" => &mut self.wake_deep,
             "slice-end" => &mut self.slice_end,
             "switch" => &mut self.switch,
             "migration" => &mut self.migration,
@@ -124,7 +128,7 @@ mod tests {
             let cost: Cost = format!("{name}={index}").parse().expect("a cost");
             costs.set(&cost).expect("a name of the list");
         }
-        assert_eq!(costs.all().map(|(_, ns)| ns), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+        assert_eq!(costs.all().map(|(_, ns)| ns), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
         assert!("switch".parse::<Cost>().is_err());
         assert!("switch=-1".parse::<Cost>().is_err());
         assert!(costs.set(&Cost { name: "tea".to_owned(), ns: 1 }).is_err());

@@ -6,10 +6,14 @@
 
 use crate::Checks;
 use crate::costs::Costs;
+use crate::dice::Dice;
 use crate::emit::Output;
 use crate::feed::{Ends, Window};
+use crate::group::Group;
 use crate::mechanism::Mechanisms;
+use crate::rule::pelt::Average;
 use crate::state::{Class, Discipline, Lock, OnRq, Phase, Rq, T, Task, Timer, TimerKind};
+use crate::topology::Topology;
 use model::demand::{Arrival, Machine, Preemption, TaskDemand};
 use model::{Demand, LockFlags, Op};
 use std::cmp::Reverse;
@@ -21,12 +25,14 @@ pub(crate) const NEVER: u64 = u64::MAX;
 pub(crate) struct Engine<'d> {
     pub demand: &'d Demand,
     pub machine: &'d Machine,
+    pub topology: Topology,
     pub mechanisms: Mechanisms,
     pub costs: Costs,
     pub now: u64,
     pub tasks: Vec<Task>,
     pub cpus: Vec<Rq>,
     pub locks: Vec<Lock>,
+    pub groups: Vec<Group>,
     pub timers: BinaryHeap<Reverse<Timer>>,
     pub timer_seq: u64,
     pub entity_seq: u64,
@@ -38,6 +44,9 @@ pub(crate) struct Engine<'d> {
     pub out: Output,
     pub ends: Ends<'d>,
     pub checks: Checks,
+    pub dice: Dice,
+    /// How many CPUs a wakeup looks at, by the first CPU of each cache.
+    pub idle_scan: Vec<u64>,
 }
 
 impl<'d> Engine<'d> {
@@ -49,18 +58,25 @@ impl<'d> Engine<'d> {
     ) -> Self {
         let n_cpus = demand.machine.cpus.len();
         let start = demand.start.0;
-        let cpus = vec![Rq::new(start); n_cpus];
+        let topology = Topology::of(&demand.machine);
+        let balance = |cpu: usize| {
+            let domains = topology.of_cpu[cpu].iter().map(|&d| &topology.domains[d]);
+            domains.map(|d| crate::balance::Balance::new(start, d)).collect()
+        };
+        let cpus = (0..n_cpus).map(|cpu| Rq::new(start, balance(cpu))).collect();
         let locks = demand.locks.iter().map(|lock| new_lock(lock.flags, mechanisms)).collect();
         let tasks = demand.tasks.iter().map(|t| new_task(t, demand)).collect();
         let mut engine = Self {
             demand,
             machine: &demand.machine,
+            topology,
             mechanisms,
             costs,
             now: start,
             tasks,
             cpus,
             locks,
+            groups: demand.groups.iter().map(|g| Group::of(g, n_cpus)).collect(),
             timers: BinaryHeap::new(),
             timer_seq: 0,
             entity_seq: 0,
@@ -70,6 +86,8 @@ impl<'d> Engine<'d> {
             out: Output::default(),
             ends,
             checks: Checks::Steps,
+            dice: Dice::new(0),
+            idle_scan: vec![u64::MAX; n_cpus],
         };
         engine.admit();
         engine
@@ -159,6 +177,9 @@ impl<'d> Engine<'d> {
             self.resched(cpu, self.costs.slice_end);
         }
         self.account(cpu);
+        if let Some(d) = self.cpus[cpu].donor.filter(|&d| self.task(d).class == Class::Fair) {
+            self.reweigh_in_group(cpu, d);
+        }
         self.rr_tick(cpu);
         self.balance_at_tick(cpu);
     }
@@ -241,6 +262,7 @@ impl<'d> Engine<'d> {
     /// Kernel model 1.3 and 5.6; `update_curr`, `update_se`.
     pub(crate) fn account(&mut self, cpu: usize) {
         self.run_program(cpu);
+        self.average(cpu);
         let rq = &mut self.cpus[cpu];
         let delta = self.now - rq.charged_to;
         rq.charged_to = self.now;
@@ -254,6 +276,15 @@ impl<'d> Engine<'d> {
             Class::Deadline => self.dl_charge(cpu, donor, delta),
             Class::Stop | Class::Realtime | Class::Idle => {}
         }
+    }
+
+    /// Brings the averages of a CPU up to now.
+    pub(crate) fn average(&mut self, cpu: usize) {
+        let weight = self.fair_load(cpu).weight >> 10;
+        let donor = self.cpus[cpu].donor.filter(|&d| self.task(d).class == Class::Fair);
+        let rq = &mut self.cpus[cpu];
+        rq.load.advance(self.now, weight);
+        rq.utilization.advance(self.now, if donor.is_some() { 1024 } else { 0 });
     }
 
     pub(crate) fn task(&self, t: T) -> &Task {
@@ -332,7 +363,7 @@ impl<'d> Engine<'d> {
 }
 
 impl Rq {
-    fn new(start: u64) -> Self {
+    fn new(start: u64, balance: Vec<crate::balance::Balance>) -> Self {
         Self {
             running: None,
             donor: None,
@@ -346,7 +377,10 @@ impl Rq {
             rt: std::collections::BTreeMap::new(),
             dl: std::collections::BTreeSet::new(),
             server: crate::state::FairServer::default(),
+            load: Average::of(0, start),
+            utilization: Average::of(0, start),
             serves: false,
+            idle_from: start,
             charged_to: start,
             ran_to: start,
             stalled_from: None,
@@ -354,7 +388,7 @@ impl Rq {
             pick_work: 0,
             hrtick_at: NEVER,
             next_tick: NEVER,
-            next_balance: start,
+            balance,
             dirty: false,
             shown: (None, None),
         }
@@ -418,6 +452,7 @@ fn new_task(task: &TaskDemand, demand: &Demand) -> Task {
         parked: Vec::new(),
         waits_for: None,
         owns: Vec::new(),
+        waits_since: 0,
         signalled: false,
         interruptible: false,
         cpu,
@@ -434,6 +469,7 @@ fn new_task(task: &TaskDemand, demand: &Demand) -> Task {
         sleep_generation: 0,
         recent_cpu: cpu,
         ran_on: None,
+        left_cpu: 0,
         last_wakee: None,
         wakee_flips: 0,
         flips_since: 0,

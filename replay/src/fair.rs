@@ -1,7 +1,9 @@
 //! The fair class on one CPU: EEVDF queue, charging, picking, delayed dequeue.
 
 use crate::engine::Engine;
+use crate::group::Goes;
 use crate::rule::lag::{Load, clamp_lag, decayed_lag, place};
+use crate::rule::pelt::Average;
 use crate::rule::weight::{IDLE_WEIGHT, calc_delta, weight_of_nice};
 use crate::state::{Class, T, Task};
 use model::SchedPolicy;
@@ -172,8 +174,9 @@ impl Engine<'_> {
     /// Joins the queue; the caller has set `on_rq`.
     pub(crate) fn fair_enqueue(&mut self, cpu: usize, t: T, join: Join) {
         self.account(cpu);
-        let weight = weight_of(self.task(t));
-        self.tasks[t as usize].fair.weight = weight;
+        self.count_in_groups(cpu, t, Goes::In);
+        self.tasks[t as usize].fair.weight = self.hierarchical_weight(cpu, t);
+        self.bring_load(cpu, t, join);
         let is_current = self.cpus[cpu].fair.current == Some(t);
         if !is_current {
             self.place_entity(cpu, t, join);
@@ -213,7 +216,32 @@ impl Engine<'_> {
         f.relative_deadline = true;
     }
 
+    /// A task's average joins that of the CPU it is queued on.
+    fn bring_load(&mut self, cpu: usize, t: T, join: Join) {
+        let now = self.now;
+        let f = &mut self.tasks[t as usize].fair;
+        let was_on = f.load_on.replace(cpu);
+        if join == Join::New || was_on.is_none() {
+            // A new task counts in full.
+            f.load = Average::of(f.weight >> 10, now);
+        } else {
+            f.load.advance(now, 0);
+        }
+        let load = f.load.value();
+        if was_on != Some(cpu) {
+            if let Some(was_on) = was_on {
+                self.average(was_on);
+                self.cpus[was_on].load.add(-load);
+            }
+            self.cpus[cpu].load.add(load);
+        }
+    }
+
     fn fair_remove(&mut self, cpu: usize, t: T) {
+        let now = self.now;
+        let f = &mut self.tasks[t as usize].fair;
+        f.load.advance(now, f.weight >> 10);
+        self.count_in_groups(cpu, t, Goes::Out);
         if self.task(t).fair.in_tree {
             self.tree_remove(cpu, t);
         }
@@ -252,7 +280,7 @@ impl Engine<'_> {
 
     /// A new weight while queued (5.5, reweight).
     pub(crate) fn fair_reweight(&mut self, cpu: usize, t: T) {
-        let new = weight_of(self.task(t));
+        let new = self.hierarchical_weight(cpu, t);
         let old = self.task(t).fair.weight;
         if new == old || old == 0 {
             self.tasks[t as usize].fair.weight = new;
@@ -312,6 +340,7 @@ impl Engine<'_> {
 
     /// Makes `t` the current entity of its queue and protects its slice (5.6).
     pub(crate) fn fair_set_current(&mut self, cpu: usize, t: T) {
+        self.reweigh_in_group(cpu, t);
         if self.task(t).fair.in_tree {
             self.tree_remove(cpu, t);
         }

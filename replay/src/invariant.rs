@@ -46,6 +46,30 @@ impl Engine<'_> {
             }
         }
         self.check_locks();
+        self.check_groups();
+    }
+
+    /// What a cgroup has queued is what is queued of its tasks.
+    fn check_groups(&self) {
+        if self.groups.is_empty() {
+            return;
+        }
+        let mut found = vec![vec![0; self.cpus.len()]; self.groups.len()];
+        for (index, task) in self.tasks.iter().enumerate() {
+            let mut next = self.demand.tasks[index].group;
+            while let Some(group) = next {
+                if task.is_queued() && task.class == Class::Fair {
+                    found[group.index()][task.cpu] += 1;
+                }
+                next = self.demand.groups[group.index()].parent;
+            }
+        }
+        for (group, found) in self.groups.iter().zip(found) {
+            assert_eq!(group.queued, found, "a group counts what is queued in it");
+            let nothing_weighs =
+                group.queued.iter().zip(&group.load).all(|(q, l)| (*q > 0) == (*l > 0));
+            assert!(nothing_weighs, "a group weighs something where something is queued");
+        }
     }
 
     /// A free lock with waiters has one that is awake, or it would never be taken.

@@ -7,11 +7,13 @@
 
 mod balance;
 mod costs;
+mod dice;
 mod donor;
 mod emit;
 mod engine;
 mod fair;
 mod feed;
+mod group;
 mod inherit;
 mod invariant;
 mod lock;
@@ -25,6 +27,7 @@ mod sched;
 mod select;
 mod server;
 mod state;
+mod topology;
 mod wake;
 
 pub use costs::{Cost, Costs, UnknownCost};
@@ -44,6 +47,8 @@ pub struct Options {
     pub costs: Costs,
     /// Mechanisms instead of the policy's own.
     pub mechanisms: Option<Mechanisms>,
+    /// Where the kernel dices, the dice of this number are rolled; the same number, the same rolls.
+    pub seed: u64,
     /// How much the engine looks after itself.
     pub checks: Checks,
 }
@@ -163,6 +168,7 @@ pub fn replay_stream(
     let ends = Ends { programs, sink };
     let mut engine = Engine::new(demand, ends, mechanisms, options.costs);
     engine.checks = options.checks;
+    engine.dice = dice::Dice::new(options.seed);
     engine.run();
     engine.report_deadlocks();
     let time =

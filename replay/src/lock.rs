@@ -11,6 +11,9 @@ use model::{Context, HasReturn, LockFlags, Op, PrevState, SchedEvent};
 /// `-EINTR`, as `contention_end` reports it.
 const EINTR: i32 = -4;
 
+/// How long the first waiter for an rwsem lets others steal it (`RWSEM_WAIT_TIMEOUT`).
+const RWSEM_PATIENCE_NS: u64 = 4_000_000;
+
 /// What became of a spinner that looked again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Spin {
@@ -173,6 +176,7 @@ impl Engine<'_> {
             self.set_phase(t, Phase::Program);
             return true;
         }
+        self.tasks[t as usize].waits_since = self.now;
         let l = &mut self.locks[lock.index()];
         l.waiters.push_back(t);
         l.word.waiters = true;
@@ -190,7 +194,10 @@ impl Engine<'_> {
         let first = self.locks[lock.index()].waiters.front() == Some(&t);
         let discipline = self.locks[lock.index()].discipline;
         // An rwsem's writer waits before it asks, unless it is realtime (kernel model 3.4).
-        let asks = discipline == Discipline::Mutex || self.task(t).class >= Class::Realtime;
+        let patience = RWSEM_PATIENCE_NS.max(self.tick_ns().unsigned_abs());
+        let asks = discipline == Discipline::Mutex
+            || self.task(t).class >= Class::Realtime
+            || self.now - self.task(t).waits_since > patience;
         let want = if first && asks { Want::Handoff } else { Want::Lock };
         if self.try_lock_of(t, lock, want) {
             self.lock_acquired(cpu, t, lock);

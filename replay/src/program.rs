@@ -1,6 +1,7 @@
 //! A running task takes its program's steps until one needs time.
 
 use crate::engine::Engine;
+use crate::group::Goes;
 use crate::sched::Entry;
 use crate::state::{Class, Phase, T, TimerKind};
 use crate::wake::Waker;
@@ -321,7 +322,7 @@ impl Engine<'_> {
         self.load_op(p);
         self.tasks[p as usize].wake_cpu = cpu;
         self.tasks[p as usize].cpu = cpu;
-        let dest = self.select_cpu(p, Waker::Task(cpu));
+        let dest = self.select_idlest(p, cpu);
         self.wake_new(p, dest, Waker::Task(cpu));
     }
 
@@ -330,8 +331,10 @@ impl Engine<'_> {
         let class = crate::state::Task::class_of(params.policy);
         let old = self.task(t).class;
         if class == old && class == Class::Fair {
+            self.count_in_groups(cpu, t, Goes::Out);
             self.tasks[t as usize].sched = params;
             self.tasks[t as usize].prio = params.kernel_prio();
+            self.count_in_groups(cpu, t, Goes::In);
             self.fair_reweight(cpu, t);
             return;
         }

@@ -2,5 +2,6 @@
 
 pub mod lag;
 pub mod mutex;
+pub mod pelt;
 pub mod walk;
 pub mod weight;

@@ -206,6 +206,7 @@ impl Engine<'_> {
         self.emit_switch(cpu, prev, state, next);
         if let Some(p) = prev {
             self.tasks[p as usize].on_cpu = false;
+            self.tasks[p as usize].left_cpu = self.now;
         }
         let next_tick = self.next_tick_after(self.now);
         let rq = &mut self.cpus[cpu];
@@ -217,12 +218,12 @@ impl Engine<'_> {
         }
         if next.is_none() {
             self.cpus[cpu].next_tick = NEVER;
+            self.cpus[cpu].idle_from = self.now;
         }
         if let Some(n) = next {
             assert!(!self.task(n).on_cpu, "a task executes on one CPU at a time");
             assert!(self.allowed(n, cpu), "a task executes where it is allowed");
             self.tasks[n as usize].on_cpu = true;
-            self.tasks[n as usize].recent_cpu = cpu;
             self.tasks[n as usize].ran_on = Some(cpu);
         }
         self.stir_spinners();

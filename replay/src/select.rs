@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::state::{Class, T};
 use crate::wake::Waker;
+use std::cmp::Reverse;
 
 /// Time after which a waker's count of different wakees is halved (kernel model 4.2).
 const FLIP_DECAY_NS: u64 = 1_000_000_000;
@@ -55,6 +56,44 @@ impl Engine<'_> {
         (0..self.cpus.len()).find(|&cpu| self.allowed(p, cpu)).unwrap_or(prev)
     }
 
+    /// A new task goes where most is idle: from the largest domain down, the idlest group; there
+    /// the idle CPU, else the one with the least load.
+    ///
+    /// # Source
+    ///
+    /// Kernel model 4.2, step 6; `sched_balance_find_dst_cpu`.
+    ///
+    /// # Deviation
+    ///
+    /// Of idle CPUs the kernel takes the one in the shallowest idle state; here it is the first,
+    /// seen from the forking CPU.
+    pub(crate) fn select_idlest(&mut self, p: T, this: usize) -> usize {
+        if self.task(p).class != Class::Fair {
+            return self.select_cpu(p, Waker::Task(this));
+        }
+        let mut here = this;
+        for level in (0..self.topology.of_cpu[this].len()).rev() {
+            let Some(&domain) = self.topology.of_cpu[here].get(level) else { continue };
+            let groups = &self.topology.domains[domain].groups;
+            let own = groups.iter().position(|g| g.contains(&here)).unwrap_or(0);
+            let order = (0..groups.len()).map(|step| &groups[(own + step) % groups.len()]);
+            let may = order.filter(|g| g.iter().any(|&c| self.allowed(p, c)));
+            // Of equals the first: the own group.
+            let best = may.min_by_key(|group| {
+                let idle = group.iter().filter(|&&c| self.is_idle(c)).count();
+                let load: i64 = group.iter().map(|&c| self.cpus[c].load.value()).sum();
+                let of_each = load / i64::try_from(group.len()).unwrap_or(1);
+                (Reverse(idle), of_each)
+            });
+            let Some(best) = best else { continue };
+            if !best.contains(&here) {
+                let allowed = best.iter().copied().find(|&c| self.allowed(p, c));
+                here = allowed.unwrap_or(here);
+            }
+        }
+        if self.allowed(p, here) { here } else { self.select_cpu(p, Waker::Task(this)) }
+    }
+
     /// Kernel model 4.2.
     fn select_fair(&mut self, p: T, prev: usize, waker: Waker) -> usize {
         let this = waker.cpu();
@@ -94,14 +133,14 @@ impl Engine<'_> {
         if self.is_idle(prev) {
             return prev;
         }
-        let weight = i128::from(crate::fair::weight_of(self.task(p)));
-        let load = |cpu| i128::from(self.fair_load(cpu).weight);
-        let here = (load(this) + weight) * 100;
-        let there = load(prev) * (100 + (117 - 100) / 2);
+        let own = i128::from(self.task(p).fair.load.value());
+        let load = |cpu: usize| i128::from(self.cpus[cpu].load.value());
+        let here = (load(this) + own) * 100;
+        let there = (load(prev) - own) * (100 + (117 - 100) / 2);
         if here < there { this } else { prev }
     }
 
-    /// Kernel model 4.3, for machines without SMT.
+    /// Kernel model 4.3.
     fn select_idle_sibling(&mut self, p: T, prev: usize, target: usize) -> usize {
         let fits = |e: &Self, cpu: usize| e.allowed(p, cpu) && e.is_free_for(cpu, p);
         if fits(self, target) {
@@ -119,11 +158,36 @@ impl Engine<'_> {
         {
             return recent;
         }
-        let n = self.cpus.len();
-        (1..=n)
-            .map(|step| (target + step) % n)
-            .find(|&cpu| self.shares_cache(cpu, target) && fits(self, cpu))
-            .unwrap_or(target)
+        self.search_cache(p, prev, target).unwrap_or(target)
+    }
+
+    /// An idle CPU of the target's cache, a whole idle core first; the busier the cache, the
+    /// sooner the search ends.
+    ///
+    /// # Deviation
+    ///
+    /// Whether there is an idle core is looked up, not remembered.
+    fn search_cache(&self, p: T, prev: usize, target: usize) -> Option<usize> {
+        let cache = &self.topology.cache[target];
+        let fits = |cpu: usize| self.allowed(p, cpu) && self.is_free_for(cpu, p);
+        let behind = cache.partition_point(|&cpu| cpu <= target);
+        let mut order = cache[behind..].iter().chain(&cache[..behind]).copied();
+        let idle_core =
+            |cpu: &usize| self.topology.core[*cpu].iter().all(|&c| self.is_free_for(c, p));
+        let has_siblings = self.topology.core[target].len() > 1;
+        if has_siblings {
+            let whole = order.clone().find(|cpu| fits(*cpu) && idle_core(cpu));
+            if whole.is_some() {
+                return whole;
+            }
+            let sibling = self.topology.core[prev].iter().copied().find(|&c| c != prev && fits(c));
+            if self.shares_cache(prev, target) && sibling.is_some() {
+                return sibling;
+            }
+        }
+        let most = usize::try_from(self.idle_scan[cache[0]]).unwrap_or(usize::MAX);
+        let mut looked = order.by_ref().filter(|&cpu| self.allowed(p, cpu)).take(most);
+        looked.find(|&cpu| fits(cpu))
     }
 
     /// Kernel model 4.3, realtime: stay unless the donor there is as urgent.

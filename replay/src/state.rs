@@ -3,6 +3,7 @@
 use crate::feed::Window;
 use crate::rule::lag::Load;
 use crate::rule::mutex::MutexWord;
+use crate::rule::pelt::Average;
 use model::demand::LockIndex;
 use model::{CpuSet, NameId, PrevState, SchedParams, SchedPolicy, Tid};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -66,6 +67,10 @@ pub(crate) struct FairEntity {
     pub deadline: i64,
     pub slice: i64,
     pub custom_slice: bool,
+    /// Its weight, averaged over the time it wants a CPU; nice 0 is 1024.
+    pub load: Average,
+    /// The CPU whose average its own is part of.
+    pub load_on: Option<usize>,
     pub lag: i64,
     /// `deadline` holds the distance to `vruntime` while the task is moved.
     pub relative_deadline: bool,
@@ -118,6 +123,8 @@ pub(crate) struct Task {
     pub waits_for: Option<LockIndex>,
     /// Inherited locks it owns.
     pub owns: Vec<LockIndex>,
+    /// Since when it is on a lock's wait list.
+    pub waits_since: u64,
     /// A signal is pending, and its lock attempt may be ended by one.
     pub signalled: bool,
     pub interruptible: bool,
@@ -137,6 +144,8 @@ pub(crate) struct Task {
     /// Invalidates timers of earlier sleeps.
     pub sleep_generation: u32,
     pub recent_cpu: usize,
+    /// When it last left a CPU.
+    pub left_cpu: u64,
     /// The CPU it ran on last.
     pub ran_on: Option<usize>,
     pub last_wakee: Option<T>,
@@ -222,8 +231,13 @@ pub(crate) struct Rq {
     pub rt: BTreeMap<i32, VecDeque<T>>,
     pub dl: BTreeSet<(i64, T)>,
     pub server: FairServer,
+    /// Averages of the weight queued, and of the time spent on fair tasks (1024: all of it).
+    pub load: Average,
+    pub utilization: Average,
     /// The donor was picked for the server, ahead of realtime tasks.
     pub serves: bool,
+    /// When it went idle last.
+    pub idle_from: u64,
     /// Up to here CPU time has been charged to the donor.
     pub charged_to: u64,
     /// Since when the kernel has been on its way to a switch.
@@ -236,7 +250,8 @@ pub(crate) struct Rq {
     pub ran_to: u64,
     pub hrtick_at: u64,
     pub next_tick: u64,
-    pub next_balance: u64,
+    /// Balancing, by domain.
+    pub balance: Vec<crate::balance::Balance>,
     pub dirty: bool,
     /// The last donor event written.
     pub shown: (Option<T>, Option<T>),

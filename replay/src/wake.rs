@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::fair::{Join, Leave};
 use crate::state::{Class, OnRq, T};
+use model::demand::DEEP_NS;
 use model::{Context, SchedEvent};
 
 /// Who wakes, and from which context.
@@ -180,7 +181,8 @@ impl Engine<'_> {
         let class = self.task(p).class;
         let running_class = self.cpus[cpu].next_class;
         let delay = if self.cpus[cpu].running.is_none() {
-            self.costs.wake_idle
+            let idle_for = self.now - self.cpus[cpu].idle_from;
+            if idle_for >= DEEP_NS { self.costs.wake_deep } else { self.costs.wake_idle }
         } else {
             self.costs.wake_busy
         };

@@ -7,6 +7,9 @@
 //!
 //! ```text
 //! cpus 2              CPUs 0 and 1; default 1
+//! per-core 2          CPUs 0 and 1 share a core, and so on; default 1
+//! per-cache 4         CPUs that share a last-level cache; default all
+//! per-node 4          CPUs of a node; default all
 //! hz 1000             ticks per second
 //! tick-phase 0        distance of the ticks from whole periods
 //! hrtick on           whether slice ends are timed precisely
@@ -15,6 +18,7 @@
 //! end 20              the drawn part ends here; for endless tasks
 //! rwsem m             m is an rwsem (locked for writing), not a mutex
 //! rt-mutex m          m is an rt_mutex, as the kernel's side of a PI futex is
+//! group g weight 200  a cgroup and its cpu.weight; `group h in g weight 50` is one in g
 //! not yet: REASON     what is missing before this scenario can run
 //! ```
 //!
@@ -29,7 +33,7 @@
 //! `dl BUDGET DEADLINE PERIOD` and `stop`. `slice S` is a fair task's own slice. A task starts on
 //! `cpu N` (default 0) and is pinned there unless `allowed N,N` follows. It becomes
 //! runnable `at T` (default 0), or begins `asleep`: then its first step is a sleep or a wait.
-//! `holds m` gives it a mutex at the start; `vruntime V deadline D` place a fair task in
+//! `in g` puts it into a cgroup; `holds m` gives it a mutex at the start; `vruntime V deadline D` place a fair task in
 //! virtual time; `lag G` is what a task that begins asleep is owed.
 //!
 //! Steps are `run T`, `lock M`, `lock-interruptible M`, `trylock M`, `unlock M`, `sleep T`,
@@ -73,6 +77,8 @@ pub struct Script {
     pub machine: Machine,
     /// Its tasks, in the order of their lines.
     pub tasks: Vec<Task>,
+    /// Its cgroups, parents first.
+    pub groups: Vec<Group>,
     /// Names of its locks, in the order of their first mention.
     pub locks: Vec<String>,
     /// What they are, where not mutexes.
@@ -83,11 +89,28 @@ pub struct Script {
     pub expectations: Vec<Expectation>,
 }
 
+/// A cgroup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// The group it is in, as an index into [`Script::groups`]; `None`: the root.
+    pub parent: Option<usize>,
+    /// `cpu.weight`, 1..=10000.
+    pub weight: u32,
+}
+
 /// The machine of a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Machine {
     /// CPUs `0..cpus`.
     pub cpus: u32,
+    /// CPUs that share a core, in order of their numbers.
+    pub cpus_per_core: u32,
+    /// CPUs that share a last-level cache.
+    pub cpus_per_cache: u32,
+    /// CPUs of a node.
+    pub cpus_per_node: u32,
     /// Ticks per second.
     pub hz: u32,
     /// Distance of the ticks from whole periods.
@@ -141,6 +164,8 @@ pub struct Task {
     pub start: Start,
     /// Its place in virtual time, when the scenario fixes one.
     pub fair: Option<FairPlace>,
+    /// Its cgroup, as an index into [`Script::groups`].
+    pub group: Option<usize>,
     /// Mutexes it holds at the start, as indexes into [`Script::locks`].
     pub holds: Vec<usize>,
     /// What it does.

@@ -97,15 +97,17 @@ pub(crate) fn assumptions(verdict: &Verdict) -> Vec<String> {
         lines.push(format!("assumed: {}", study.demand.machine.assumed.join(", ")));
     }
     let c = study.costs;
-    if c.wake_busy + c.wake_idle + c.slice_end > 0 {
+    if c.wake_busy + c.wake_idle + c.wake_deep + c.slice_end > 0 {
         lines.push(format!(
-            "costs from the recording: wakeup to switch {} (idle CPU {}), slice end to switch {}",
+            "costs from the recording: wakeup to switch {} (idle CPU {}, deep {}), slice end to \
+             switch {}",
             ms(c.wake_busy),
             ms(c.wake_idle),
+            ms(c.wake_deep),
             ms(c.slice_end)
         ));
     }
-    let set: Vec<String> = c.all()[3..]
+    let set: Vec<String> = c.all()[4..]
         .iter()
         .filter(|(_, ns)| *ns > 0)
         .map(|(name, ns)| format!("{name} {ns} ns"))

@@ -216,8 +216,8 @@ fn a_mechanism_can_be_switched() {
     };
     let all = mean(&[]) + &mean(&["--with", "local-handoff-resched"]);
     expect![[r#"
-        pe-7.3: 1537011.9603960395 ns
-        pe-7.3+local-handoff-resched: 287485.1089108911 ns
+        pe-7.3: 1456622.495049505 ns
+        pe-7.3+local-handoff-resched: 302854.65346534655 ns
     "#]]
     .assert_eq(&all);
 }

@@ -8,7 +8,7 @@ use super::rounds::{self, Ending, Rounds};
 use super::sleep::{TimerSleep, find_period};
 use super::unbroken::unbroken;
 use super::unseen::{self, Holder};
-use super::{Arrival, Demand, DemandLock, LockIndex, Op, TaskDemand, latency, machine};
+use super::{Arrival, Demand, DemandLock, LockIndex, Op, TaskDemand, cgroup, latency, machine};
 use crate::{
     Context, CpuId, CpuSet, Event, Host, LockFlags, LockId, NameId, Nanos, PrevState, Recording,
     SchedEvent, TaskId, TaskTracker, Tid, Timestamp,
@@ -328,11 +328,14 @@ impl Extract<'_> {
         let tasks = self.tracker.tasks().to_vec();
         let (mut cut_off, mut rebalanced, mut hidden) = (0, 0, 0);
         let mut demands = Vec::new();
+        let groups = cgroup::groups(self.host);
         for (index, info) in tasks.into_iter().enumerate() {
             let affinity = self
                 .host_task(TaskId(u32::try_from(index).unwrap_or(u32::MAX)))
                 .and_then(|h| h.affinity.as_ref())
                 .map(|cpus| CpuSet::of(&cpus.iter().map(|c| CpuId(*c)).collect::<Vec<_>>()));
+            let host_task = self.host_task(TaskId(u32::try_from(index).unwrap_or(u32::MAX)));
+            let group = cgroup::of(&groups, host_task.and_then(|h| h.cgroup.as_deref()));
             let b = &mut self.builds[index];
             b.run_to(end.0);
             b.flush();
@@ -358,6 +361,7 @@ impl Extract<'_> {
                 arrival: b.arrival.unwrap_or(Arrival::Forked),
                 sched: b.first_sched,
                 affinity,
+                group,
                 holds: std::mem::take(&mut b.holds),
                 ops: std::mem::take(&mut b.ops),
                 initial_fair: None,
@@ -377,6 +381,7 @@ impl Extract<'_> {
             machine: machine::machine(self.recording, self.host),
             tasks: demands,
             locks: self.locks,
+            groups,
             names: self.recording.names.clone(),
             latencies: latency::measure(&self.recording.events, &self.recording.names),
             stretches: self.stretches,

@@ -7,6 +7,10 @@ use std::collections::BTreeMap;
 /// Longer spans are waits, not the kernel's own work.
 const LONGEST_NS: u64 = 200_000;
 
+/// A CPU that has been idle for this long counts as in a deep idle state: residencies from which
+/// those pay are some tenths of a millisecond on current machines.
+pub const DEEP_NS: u64 = 500_000;
+
 /// What led to a switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SwitchCause {
@@ -14,6 +18,8 @@ pub enum SwitchCause {
     Wakeup,
     /// A wakeup onto an idle CPU.
     WakeupIdle,
+    /// A wakeup onto a CPU that had been idle for [`DEEP_NS`] or longer.
+    WakeupDeep,
     /// The timer that ends a slice.
     SliceEnd,
 }
@@ -22,7 +28,9 @@ pub enum SwitchCause {
 struct Cpu {
     running: Option<Tid>,
     woken: Option<(Tid, u64)>,
-    idle_since: Option<u64>,
+    /// When it went idle, and when it was woken from that.
+    idle_from: Option<u64>,
+    idle_woken: Option<u64>,
     slice_timer: Option<u64>,
 }
 
@@ -54,7 +62,7 @@ impl<'n> SwitchCauses<'n> {
                 let at = self.waking.get(&w.tid).copied().unwrap_or(event.at.0);
                 let cpu = self.cpus.entry(w.target_cpu).or_default();
                 if cpu.running == Some(Tid::IDLE) {
-                    cpu.idle_since.get_or_insert(at);
+                    cpu.idle_woken.get_or_insert(at);
                 } else {
                     cpu.woken = Some((w.tid, at));
                 }
@@ -73,10 +81,13 @@ impl<'n> SwitchCauses<'n> {
 
     fn switch(&mut self, event: &Event, next: Tid) -> Option<(SwitchCause, Nanos)> {
         let cpu = self.cpus.entry(event.cpu).or_default();
-        let was = std::mem::replace(cpu, Cpu { running: Some(next), ..Cpu::default() });
+        let idle_from = (next == Tid::IDLE).then_some(event.at.0);
+        let now = Cpu { running: Some(next), idle_from, ..Cpu::default() };
+        let was = std::mem::replace(cpu, now);
         let woken = was.woken.filter(|(tid, _)| *tid == next);
-        let (cause, since) = if let Some(since) = was.idle_since {
-            (SwitchCause::WakeupIdle, since)
+        let (cause, since) = if let Some(since) = was.idle_woken {
+            let is_deep = was.idle_from.is_some_and(|from| from.saturating_add(DEEP_NS) <= since);
+            (if is_deep { SwitchCause::WakeupDeep } else { SwitchCause::WakeupIdle }, since)
         } else if let Some((_, since)) = woken {
             (SwitchCause::Wakeup, since)
         } else {
@@ -90,7 +101,8 @@ impl<'n> SwitchCauses<'n> {
 /// Measures the medians over a recording; only switches away from runnable tasks count.
 pub(super) fn measure(events: &[Event], names: &Names) -> Latencies {
     let mut causes = SwitchCauses::new(names);
-    let (mut busy, mut idle, mut slice) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut busy, mut idle, mut deep, mut slice) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for event in events {
         let Some((cause, span)) = causes.observe(event) else { continue };
         let SchedEvent::Switch { prev_state, .. } = event.kind else { continue };
@@ -98,11 +110,23 @@ pub(super) fn measure(events: &[Event], names: &Names) -> Latencies {
             match cause {
                 SwitchCause::Wakeup => busy.push(span),
                 SwitchCause::WakeupIdle => idle.push(span),
+                SwitchCause::WakeupDeep => deep.push(span),
                 SwitchCause::SliceEnd => slice.push(span),
             }
         }
     }
-    Latencies { wake_busy: median(busy), wake_idle: median(idle), slice_end: median(slice) }
+    // One kind alone stands for both.
+    if idle.is_empty() {
+        idle.clone_from(&deep);
+    } else if deep.is_empty() {
+        deep.clone_from(&idle);
+    }
+    Latencies {
+        wake_busy: median(busy),
+        wake_idle: median(idle),
+        wake_deep: median(deep),
+        slice_end: median(slice),
+    }
 }
 
 fn median(mut spans: Vec<Nanos>) -> Nanos {

@@ -1,6 +1,7 @@
 //! The machine a demand is replayed on, from the sidecar and the trace.
 
-use super::{Machine, Preemption};
+use super::unbroken::unbroken;
+use super::{Machine, Preemption, chances};
 use crate::{CpuId, Host, Nanos, Recording, SchedEvent};
 
 /// Reads the machine; what neither source says is assumed and listed.
@@ -22,16 +23,10 @@ pub(super) fn machine(recording: &Recording, host: Option<&Host>) -> Machine {
         assumed.push("HZ=1000".to_owned());
         1000
     });
-    let preemption = match host.preemption.as_deref() {
-        Some("none") => Preemption::None,
-        Some("voluntary") => Preemption::Voluntary,
-        Some("lazy") => Preemption::Lazy,
-        Some("full") => Preemption::Full,
-        _ => {
-            assumed.push("full preemption".to_owned());
-            Preemption::Full
-        }
-    };
+    let preemption = preemption(host.preemption.as_deref()).unwrap_or_else(|| {
+        assumed.push("full preemption".to_owned());
+        Preemption::Full
+    });
     let hrtick = host.features.get("hrtick").copied().unwrap_or_else(|| {
         assumed.push("slices timed by hrtick".to_owned());
         true
@@ -48,11 +43,25 @@ pub(super) fn machine(recording: &Recording, host: Option<&Host>) -> Machine {
     if host.llc_of_cpu.as_ref().is_none_or(|v| v.len() != n) && n > 1 {
         assumed.push("one last-level cache".to_owned());
     }
+    let each_its_own = || (0..).take(n).collect();
+    let cores = host.core_of_cpu.clone().filter(|v| v.len() == n);
+    if cores.is_none() && host.smt == Some(true) {
+        assumed.push(
+            "no SMT siblings (`smt` says there are, `core_of_cpu` does not say which)".to_owned(),
+        );
+    }
     let tick_phase = tick_phase(recording, hz).unwrap_or_else(|| {
         assumed.push("ticks at multiples of their period".to_owned());
         Nanos(0)
     });
     Machine {
+        newidle_of_cpu: chances::measure(
+            unbroken(&recording.events),
+            &recording.names,
+            Some(&host),
+            &cpus,
+        ),
+        core_of_cpu: cores.unwrap_or_else(each_its_own),
         llc_of_cpu: per_cpu(&host.llc_of_cpu),
         node_of_cpu: per_cpu(&host.node_of_cpu),
         cpus,
@@ -62,6 +71,16 @@ pub(super) fn machine(recording: &Recording, host: Option<&Host>) -> Machine {
         hrtick,
         base_slice: Nanos(base_slice),
         assumed,
+    }
+}
+
+fn preemption(name: Option<&str>) -> Option<Preemption> {
+    match name? {
+        "none" => Some(Preemption::None),
+        "voluntary" => Some(Preemption::Voluntary),
+        "lazy" => Some(Preemption::Lazy),
+        "full" => Some(Preemption::Full),
+        _ => None,
     }
 }
 

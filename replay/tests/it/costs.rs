@@ -32,6 +32,8 @@ fn each_cost_delays_what_it_is_of() {
     // The pass through idle on H's CPU before H moves.
     assert_eq!(times(Costs { idle_detour: 5_000, ..zero }), (5_005, 14_000));
     assert_eq!(times(Costs { ipi: 3_000, ..zero }).0, 5_003);
+    // H's CPU has been idle for long twice: when H comes, and when it returns.
+    assert_eq!(times(Costs { wake_deep: 6_000, ..zero }).0, 5_012);
     // Nobody executes on another CPU than before.
     assert_eq!(times(Costs { migration: 9_000, far_migration: 9_000, ..zero }), times(zero));
 }

@@ -44,7 +44,26 @@ impl Workload {
             1 => machine += "rt-mutex m1\n",
             _ => {}
         }
-        let tasks = (0..2 + dice.roll(6)).map(|n| task(&mut dice, n, cpus)).collect();
+        if dice.one_in(4) {
+            machine += "per-core 2\n";
+        }
+        if dice.one_in(4) {
+            machine += "per-cache 2\n";
+        }
+        if dice.one_in(4) {
+            let weights = [1 + dice.roll(200), 1 + dice.roll(200)];
+            machine +=
+                &format!("group G weight {}\ngroup H in G weight {}\n", weights[0], weights[1]);
+        }
+        let grouped = machine.contains("group");
+        let tasks = (0..2 + dice.roll(6)).map(|n| {
+            let mut made = task(&mut dice, n, cpus);
+            if grouped && dice.one_in(2) {
+                made.head += dice.pick(&[" in G", " in H"]);
+            }
+            made
+        });
+        let tasks = tasks.collect();
         Self { machine, tasks }
     }
 

@@ -58,6 +58,13 @@ scenarios! {
     s30c_rwsem_covered
     s31_return_elsewhere
     s32_lost_handoff
+    t01_idle_core
+    t02_near_work_first
+    t03_hot_task_stays
+    t04_groups_on_one_cpu
+    t05_groups_on_two_cpus
+    t06_groups_in_groups
+    t07_rwsem_handoff
 }
 
 fn file_of(test: &str) -> String {

@@ -11,6 +11,7 @@ use crate::{Error, ErrorKind, Nanos, Position};
 pub fn parse(text: &str) -> Result<Script, Error> {
     let statements = cut(text)?;
     let mut script = Script {
+        groups: Vec::new(),
         machine: machine::default(),
         tasks: Vec::new(),
         locks: Vec::new(),

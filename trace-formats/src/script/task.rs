@@ -5,7 +5,7 @@ use super::{Class, FairPlace, Script, Start, Step, Task};
 use crate::{CpuId, Error, Timestamp};
 
 const ATTRIBUTES: &str = "fair, batch, idle, nice, fifo, rr, dl, stop, slice, cpu, allowed, at, asleep, \
-                          holds, vruntime, deadline, lag";
+                          in, holds, vruntime, deadline, lag";
 const STEPS: &str = "run, lock, lock-interruptible, trylock, unlock, sleep, sleep-until, wait, \
                      wake, signal, yield, exit";
 
@@ -30,6 +30,7 @@ pub(super) fn read(
         allowed: Vec::new(),
         start: Start::At(Timestamp(0)),
         fair: None,
+        group: None,
         holds: Vec::new(),
         steps: Vec::new(),
     };
@@ -85,6 +86,7 @@ fn attribute(
         }
         "at" => task.start = Start::At(Timestamp(words.span(word)?.0)),
         "asleep" => task.start = Start::Asleep,
+        "in" => task.group = Some(group(words.argument(word, "a group")?, script)?),
         "holds" => task.holds.push(lock(words.argument(word, "a lock")?, script)),
         "vruntime" => place(task).vruntime_ns = words.millis(word)?.0,
         "deadline" => place(task).deadline_ns = words.millis(word)?.0,
@@ -105,6 +107,13 @@ fn cpu(word: Word<'_>, script: &Script) -> Result<CpuId, Error> {
     let number = word.text.parse().ok().filter(|&n: &u32| n < script.machine.cpus);
     number.map(CpuId).ok_or_else(|| {
         word.error(format!("`{}` is no CPU; there are {}", word.text, script.machine.cpus))
+    })
+}
+
+pub(super) fn group(word: Word<'_>, script: &Script) -> Result<usize, Error> {
+    let known = script.groups.iter().position(|group| group.name == word.text);
+    known.ok_or_else(|| {
+        word.error(format!("there is no group `{}`: `group {} weight 100`", word.text, word.text))
     })
 }
 

@@ -54,6 +54,9 @@ fn every_setting_and_attribute_is_read() {
     .expect("valid");
     let ms = |n: u64| Nanos(n * 1_000_000);
     let machine = Machine {
+        cpus_per_core: 1,
+        cpus_per_cache: 4096,
+        cpus_per_node: 4096,
         cpus: 2,
         hz: 250,
         tick_phase: Nanos(500_000),
