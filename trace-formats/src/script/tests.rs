@@ -96,13 +96,13 @@ fn unknown_words_are_named_with_their_line() {
     check(
         "cpus 1\nL fair lokc m",
         expect![
-            "at line 2: `lokc` is unknown; attributes are fair, batch, idle, nice, fifo, rr, dl, stop, slice, cpu, allowed, at, asleep, holds, vruntime, deadline, lag; steps are run, lock, lock-interruptible, trylock, unlock, sleep, sleep-until, wait, wake, signal, yield, exit"
+            "at line 2: `lokc` is unknown; attributes are fair, batch, idle, nice, fifo, rr, dl, stop, slice, cpu, allowed, at, asleep, in, holds, vruntime, deadline, lag; steps are run, lock, lock-interruptible, trylock, unlock, sleep, sleep-until, wait, wake, signal, yield, exit"
         ],
     );
     check(
         "L run 1 4",
         expect![
-            "at line 1: `4` is out of place; attributes are fair, batch, idle, nice, fifo, rr, dl, stop, slice, cpu, allowed, at, asleep, holds, vruntime, deadline, lag; steps are run, lock, lock-interruptible, trylock, unlock, sleep, sleep-until, wait, wake, signal, yield, exit"
+            "at line 1: `4` is out of place; attributes are fair, batch, idle, nice, fifo, rr, dl, stop, slice, cpu, allowed, at, asleep, in, holds, vruntime, deadline, lag; steps are run, lock, lock-interruptible, trylock, unlock, sleep, sleep-until, wait, wake, signal, yield, exit"
         ],
     );
     check("hrtick maybe", expect!["at line 1: `hrtick` is on or off, not `maybe`"]);
