@@ -34,6 +34,9 @@ pub(crate) struct Demo {
     /// Where the chart goes
     #[arg(long, value_name = "FILE", default_value = "resched-demo.svg")]
     pub(crate) svg: PathBuf,
+    /// Pairs of replays with other dice, for the 90 % intervals; 0: none
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    pub(crate) draws: usize,
 }
 
 #[derive(Debug, Parser)]
@@ -73,6 +76,13 @@ pub(crate) struct Replay {
     /// Set costs of the kernel's own work, in nanoseconds, as in switch=1500,chain-hop=200
     #[arg(long, value_name = "NAME=NS", value_delimiter = ',')]
     pub(crate) cost: Vec<String>,
+    /// Pairs of replays with other dice, for the 90 % intervals; 0: none. Without it 12, or 4 for
+    /// more than half a million events
+    #[arg(long, value_name = "N")]
+    pub(crate) draws: Option<usize>,
+    /// Say what each mechanism brings: taken away, and alone
+    #[arg(long)]
+    pub(crate) attribute: bool,
     /// Replay with all costs of the kernel's own work at zero, but those of --cost
     #[arg(long)]
     pub(crate) no_costs: bool,

@@ -3,6 +3,7 @@
 mod args;
 mod chart;
 mod command;
+mod ensemble;
 mod input;
 mod outcome;
 mod render;

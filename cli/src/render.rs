@@ -1,5 +1,6 @@
 //! Values as text for people: aligned, 100 columns, no colour.
 
+pub(crate) mod attribution;
 pub(crate) mod comparison;
 pub(crate) mod headline;
 pub(crate) mod lanes;

@@ -1,7 +1,8 @@
 //! One recording under study: what was recorded, its replays, and how they compare.
 
+use crate::ensemble;
 use crate::input::Input;
-use analysis::{Comparison, Fidelity};
+use analysis::{Comparison, Fidelity, Intervals};
 use anyhow::{Result, bail};
 use model::demand::{Cover, Demand, DemandNote};
 use model::{Nanos, NoteKind, Recording, Trace};
@@ -147,6 +148,11 @@ impl Study {
         Ok(Self { input, recorded, demand, guesses, costs })
     }
 
+    /// Other dice for what the recording leaves open.
+    pub(crate) fn diced(&self, seed: u64) -> Diced<'_> {
+        Diced { study: self, seed }
+    }
+
     /// Why it cannot carry a prediction, if so; the gravest first.
     pub(crate) fn weaknesses(&self) -> Vec<Weakness> {
         let mut list = Vec::new();
@@ -167,6 +173,10 @@ impl Study {
 
     /// Replays the demand.
     pub(crate) fn replay(&self, variant: Variant) -> Result<Replayed> {
+        self.diced(0).replay(variant)
+    }
+
+    fn replay_with(&self, variant: Variant, seed: u64) -> Result<Replayed> {
         let schedule = if variant.policy == Policy::Recorded {
             let (schedule, divergence) = replay::recorded(&self.demand, &self.input.recording);
             if let Some(divergence) = divergence {
@@ -180,6 +190,7 @@ impl Study {
             let options = Options {
                 costs: self.costs,
                 mechanisms: Some(variant.mechanisms),
+                seed,
                 ..Options::default()
             };
             replay::replay(&self.demand, variant.policy, &options)
@@ -192,6 +203,19 @@ impl Study {
     /// The recording against its own replay under `none`.
     pub(crate) fn fidelity(&self, base: &Replayed) -> Fidelity {
         analysis::fidelity(&self.recorded, &base.trace)
+    }
+}
+
+/// A study with dice of its own.
+pub(crate) struct Diced<'s> {
+    study: &'s Study,
+    seed: u64,
+}
+
+impl Diced<'_> {
+    /// Replays the demand.
+    pub(crate) fn replay(&self, variant: Variant) -> Result<Replayed> {
+        self.study.replay_with(variant, self.seed)
     }
 }
 
@@ -211,19 +235,31 @@ pub(crate) struct Verdict {
     pub(crate) other: Replayed,
     pub(crate) comparison: Comparison,
     pub(crate) fidelity: Fidelity,
+    pub(crate) intervals: Intervals,
 }
 
 impl Verdict {
     /// Replays under both policies and compares.
-    pub(crate) fn of(study: Study, against: Variant, variant: Variant) -> Result<Self> {
-        let base = study.replay(against)?;
-        let other = study.replay(variant)?;
+    pub(crate) fn of(
+        study: Study,
+        against: Variant,
+        variant: Variant,
+        draws: usize,
+    ) -> Result<Self> {
+        let replays = ensemble::parallel(2, |index| {
+            study.replay(if index == 0 { against.clone() } else { variant.clone() })
+        });
+        let [base, other] = <[Result<Replayed>; 2]>::try_from(replays)
+            .map_err(|_| anyhow::anyhow!("a replay was left out"))?;
+        let (base, other) = (base?, other?);
         let comparison = analysis::compare(&base.trace, &other.trace);
         let fidelity = if base.variant.policy == Policy::None {
             study.fidelity(&base)
         } else {
             study.fidelity(&study.replay(Variant::plain(Policy::None))?)
         };
-        Ok(Self { study, base, other, comparison, fidelity })
+        let intervals =
+            ensemble::intervals(&study, [&base.variant, &other.variant], &fidelity, draws)?;
+        Ok(Self { study, base, other, comparison, fidelity, intervals })
     }
 }

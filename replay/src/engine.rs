@@ -45,6 +45,8 @@ pub(crate) struct Engine<'d> {
     pub ends: Ends<'d>,
     pub checks: Checks,
     pub dice: Dice,
+    /// Whether costs are diced around what they are.
+    pub costs_vary: bool,
     /// How many CPUs a wakeup looks at, by the first CPU of each cache.
     pub idle_scan: Vec<u64>,
 }
@@ -87,6 +89,7 @@ impl<'d> Engine<'d> {
             ends,
             checks: Checks::Steps,
             dice: Dice::new(0),
+            costs_vary: false,
             idle_scan: vec![u64::MAX; n_cpus],
         };
         engine.admit();
@@ -321,6 +324,7 @@ impl<'d> Engine<'d> {
             self.cpus[cpu].dirty = true;
             return;
         }
+        let delay = self.varied(delay);
         let at = self.now + delay;
         self.run_program(cpu);
         let rq = &mut self.cpus[cpu];
@@ -330,6 +334,10 @@ impl<'d> Engine<'d> {
         rq.resched_at = if rq.need_resched { rq.resched_at.min(at) } else { at };
         rq.need_resched = true;
         rq.dirty = true;
+    }
+
+    fn varied(&mut self, cost: u64) -> u64 {
+        if self.costs_vary && cost > 0 { cost / 2 + self.dice.below(cost + 1) } else { cost }
     }
 
     /// A request of the fair class: under lazy preemption it waits for user mode or a tick.

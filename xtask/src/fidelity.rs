@@ -30,15 +30,24 @@ pub(crate) fn run(folder: Option<&str>) -> Result<()> {
     let binary = build()?;
     let mut lines = String::new();
     let mut misses = String::new();
+    let mut intervals = String::new();
     for family in ["uni", "smp"] {
         for detail in ["full", "contention"] {
             let truth = folder.join("ground-truth").join(family);
             let judged = judged(&judge, &binary, &truth, detail)?;
             writeln!(lines, "{family:4} {detail:11} {}", judged.figures)?;
+            writeln!(
+                intervals,
+                "{family:4} {detail:11} {}",
+                hits(&binary, &truth, detail, &judged)?
+            )?;
             misses += &worst(family, detail, &judged.rows);
         }
     }
-    let figures = format!("{BEGIN}\n{misses}## All figures\n\n```text\n{lines}```\n\n{END}");
+    let figures = format!(
+        "{BEGIN}\n{misses}## All figures\n\n```text\n{lines}```\n\n## 90 % intervals: how often the truth \
+         lies inside\n\n```text\n{intervals}```\n\n{END}"
+    );
     let path = tree::root().join(DOCUMENT);
     let text = tree::read(DOCUMENT)?;
     std::fs::write(&path, replaced(&text, &figures)?).context(DOCUMENT)
@@ -74,6 +83,43 @@ fn judged(judge: &Path, binary: &Path, truth: &Path, detail: &str) -> Result<Jud
     let value: Value = serde_json::from_str(&std::fs::read_to_string(&json)?)?;
     std::fs::remove_file(&json)?;
     Ok(Judged { figures, rows: value["rows"].as_array().cloned().unwrap_or_default() })
+}
+
+/// How many of the judge's true ratios lie inside the intervals of each recording's prediction.
+fn hits(binary: &Path, truth: &Path, detail: &str, judged: &Judged) -> Result<String> {
+    let source = if detail == "full" { "full-" } else { "off-" };
+    let mut runs: Vec<PathBuf> =
+        std::fs::read_dir(truth)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+    runs.retain(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(source)));
+    runs.sort();
+    let text = |row: &Value, key: &str| row[key].as_str().unwrap_or("?").to_owned();
+    let mut scenarios: Vec<String> = judged.rows.iter().map(|r| text(r, "scenario")).collect();
+    scenarios.dedup();
+    let (mut inside, mut all, mut widths) = (0u32, 0u32, Vec::new());
+    for (run, scenario) in runs.iter().flat_map(|run| scenarios.iter().map(move |s| (run, s))) {
+        let file = run.join(format!("{scenario}.dat"));
+        let mut command = Command::new(binary);
+        command.arg("replay").arg(&file).args(["--policy", "pe-7.3", "--json"]);
+        let output = command.output()?;
+        let answer: Value = serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("{}: no JSON", file.display()))?;
+        let tasks = answer["intervals"]["tasks"].as_array().cloned().unwrap_or_default();
+        for row in judged.rows.iter().filter(|r| text(r, "scenario") == *scenario) {
+            let task = text(row, "task");
+            let found = tasks.iter().find(|t| t["key"]["name"] == task.as_str());
+            let end = |end: &str| Some(1.0 + found?["response"][end].as_f64()?);
+            let truth = row["true_ratio"].as_f64().unwrap_or(0.0);
+            all += 1;
+            if let (Some(low), Some(high)) = (end("low"), end("high")) {
+                inside += u32::from((low..=high).contains(&truth));
+                widths.push(high / low);
+            }
+        }
+    }
+    widths.sort_by(f64::total_cmp);
+    let width = widths.get(widths.len() / 2).copied().unwrap_or(0.0);
+    let percent = 100.0 * f64::from(inside) / f64::from(all.max(1));
+    Ok(format!("inside={inside} of {all} ({percent:.1} %) median_high_over_low={width:.2}"))
 }
 
 /// The tasks predicted worst, as a table.

@@ -61,7 +61,7 @@ fn show(
     print(&format!(
         "{}\n{}\nlock waits, {}\n{}lock waits, {}\n{}",
         head(),
-        comparison::table(c, labels, None),
+        comparison::table(c, labels, None, &analysis::Intervals::default()),
         labels[0],
         summary::parts(&c.before.waits.parts),
         labels[1],

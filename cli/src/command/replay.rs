@@ -4,12 +4,13 @@ use super::{print, print_json, write_file};
 use crate::args::{CoveredLock, Replay};
 use crate::chart;
 use crate::command::explain;
+use crate::ensemble;
 use crate::input::Input;
 use crate::outcome::{Outcome, say};
-use crate::render::{comparison, headline};
+use crate::render::{attribution, comparison, headline};
 use crate::study::{CostChoice, Replayed, Study, Variant, Verdict, Weakness};
 use analysis::{Comparison, Part};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use model::demand::Cover;
 use replay::{Cost, Policy};
 use std::io::{BufWriter, Write};
@@ -36,7 +37,17 @@ pub(super) fn run(args: &Replay) -> Result<Outcome> {
     if weaknesses.contains(&Weakness::ProxyExecutionOn) && policy != Policy::Recorded {
         return Ok(Outcome::Inconclusive);
     }
-    let verdict = Verdict::of(study, Variant::plain(against), variant)?;
+    if args.attribute && !variant.mechanisms.proxy_execution {
+        bail!("--attribute takes proxy execution apart, and {} has none", variant.name);
+    }
+    let is_large = study.input.recording.events.len() > 500_000;
+    let draws = args.draws.unwrap_or(if is_large { 4 } else { 12 });
+    let verdict = Verdict::of(study, Variant::plain(against), variant, draws)?;
+    let shares = if args.attribute {
+        Some(ensemble::attribute(&verdict.study, &verdict.other.variant)?)
+    } else {
+        None
+    };
     if let Some(path) = &args.output {
         write_schedule(path, &verdict.other)?;
     }
@@ -44,9 +55,14 @@ pub(super) fn run(args: &Replay) -> Result<Outcome> {
         write_chart(path, &verdict.comparison, [against.name(), &verdict.other.variant.name])?;
     }
     if args.json {
-        print_json(&as_json(&verdict))?;
+        let mut json = as_json(&verdict);
+        if let Some(shares) = &shares {
+            json["attribution"] = attribution::as_json(shares);
+        }
+        print_json(&json)?;
     } else {
-        print(&as_text(&verdict))?;
+        let shares = shares.map(|s| attribution::as_text(&s, &verdict.other.variant.name));
+        print(&(as_text(&verdict) + &shares.unwrap_or_default()))?;
     }
     Ok(if weaknesses.is_empty() { Outcome::Done } else { Outcome::Inconclusive })
 }
@@ -119,6 +135,7 @@ pub(super) fn as_json(v: &Verdict) -> serde_json::Value {
         "against": v.base.variant.name,
         "policy": v.other.variant.name,
         "comparison": v.comparison,
+        "intervals": v.intervals,
         "proxy": {
             "donor_migrations": c.donor_migrations,
             "return_migrations": c.return_migrations,
@@ -142,7 +159,7 @@ pub(super) fn as_text(v: &Verdict) -> String {
         "\nrecorded {}; replayed under {a} and {b}\n\n",
         recorded_how(&v.study)
     ));
-    text.push_str(&comparison::table(&v.comparison, [a, b], Some(&v.other.counts)));
+    text.push_str(&comparison::table(&v.comparison, [a, b], Some(&v.other.counts), &v.intervals));
     text.push('\n');
     text.push_str(&explain::worst_of_replay(v));
     text.push_str(&format!("  trust     {}\n", headline::trust(&v.fidelity)));

@@ -3,7 +3,7 @@
 use crate::render::headline::plural;
 use crate::render::{change, ms, ms_mean, name};
 use analysis::compare::TaskPair;
-use analysis::{Comparison, Part, TaskSummary};
+use analysis::{Comparison, Interval, Intervals, Part, TaskSummary};
 use replay::ProxyCounts;
 use std::fmt::Write;
 
@@ -17,14 +17,25 @@ struct Row {
     before: String,
     after: String,
     change: String,
+    interval: String,
     remark: String,
 }
 
-/// Renders the table; `labels` head its columns.
-pub(crate) fn table(c: &Comparison, labels: [&str; 2], counts: Option<&ProxyCounts>) -> String {
-    let mut rows = vec![inversion_row(c)];
+/// `[-80, -75] %`; nothing where there is none.
+fn interval_text(interval: Option<Interval>) -> String {
+    interval.map_or(String::new(), |i| format!("[{:+.0}, {:+.0}] %", 100.0 * i.low, 100.0 * i.high))
+}
+
+/// Renders the table; `labels` head its columns. Without intervals their column is left out.
+pub(crate) fn table(
+    c: &Comparison,
+    labels: [&str; 2],
+    counts: Option<&ProxyCounts>,
+    intervals: &Intervals,
+) -> String {
+    let mut rows = vec![inversion_row(c, intervals)];
     for pair in interesting(c) {
-        rows.extend(task_rows(pair));
+        rows.extend(task_rows(pair, intervals));
     }
     rows.push(migration_row(c, counts));
     let count = |n: u64| n.to_string();
@@ -34,6 +45,7 @@ pub(crate) fn table(c: &Comparison, labels: [&str; 2], counts: Option<&ProxyCoun
         before: count(c.before.switches),
         after: count(c.after.switches),
         change: change(c.before.switches as f64, c.after.switches as f64),
+        interval: String::new(),
         remark: String::new(),
     });
     render(&rows, labels)
@@ -47,24 +59,28 @@ fn render(rows: &[Row], labels: [&str; 2]) -> String {
     let what = width(|r| r.what, 4);
     let before = width(|r| &r.before, labels[0].len());
     let after = width(|r| &r.after, labels[1].len());
+    let interval = width(|r| &r.interval, 0);
+    let has_intervals = interval > 0;
+    let interval = if has_intervals { interval.max("90 % interval".len()) + 2 } else { 0 };
+    let head = if has_intervals { "90 % interval" } else { "" };
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(
         text,
-        "{:task$}  {:what$}  {:>before$}  {:>after$}  {:>8}",
+        "{:task$}  {:what$}  {:>before$}  {:>after$}  {:>8}{head:>interval$}",
         "", "", labels[0], labels[1], "change"
     );
     for r in rows {
         let line = format!(
-            "{:task$}  {:what$}  {:>before$}  {:>after$}  {:>8}  {}",
-            r.task, r.what, r.before, r.after, r.change, r.remark
+            "{:task$}  {:what$}  {:>before$}  {:>after$}  {:>8}{:>interval$}  {}",
+            r.task, r.what, r.before, r.after, r.change, r.interval, r.remark
         );
         let _ = writeln!(text, "{}", line.trim_end());
     }
     text
 }
 
-fn inversion_row(c: &Comparison) -> Row {
+fn inversion_row(c: &Comparison, intervals: &Intervals) -> Row {
     let (a, b) = (c.before.waits.inversion, c.after.waits.inversion);
     Row {
         task: "inversion".to_owned(),
@@ -72,6 +88,7 @@ fn inversion_row(c: &Comparison) -> Row {
         before: ms(a.total_ns()),
         after: ms(b.total_ns()),
         change: change(a.total_ns() as f64, b.total_ns() as f64),
+        interval: interval_text(intervals.inversion),
         remark: format!("proxy execution can act on {} of it", ms(a.curable_ns)),
     }
 }
@@ -96,14 +113,16 @@ fn interesting(c: &Comparison) -> Vec<&TaskPair> {
     shown
 }
 
-fn task_rows(pair: &TaskPair) -> Vec<Row> {
+fn task_rows(pair: &TaskPair, intervals: &Intervals) -> Vec<Row> {
     let (Some(a), Some(b)) = (&pair.before, &pair.after) else { return Vec::new() };
+    let interval = intervals.of(&pair.key);
     let mut rows = vec![Row {
         task: name(&pair.key.to_string()),
         what: "response mean",
         before: ms_mean(a.responses.mean_ns),
         after: ms_mean(b.responses.mean_ns),
         change: change(a.responses.mean_ns, b.responses.mean_ns),
+        interval: interval_text(interval.and_then(|i| i.response)),
         remark: responses(a.responses.count, b.responses.count),
     }];
     let (x, y) = (a.waits, b.waits);
@@ -115,7 +134,8 @@ fn task_rows(pair: &TaskPair) -> Vec<Row> {
             before: ms(x.length.total_ns),
             after: ms(y.length.total_ns),
             change: change(x.length.total_ns as f64, y.length.total_ns as f64),
-            remark: format!("owner behind less urgent work {} -> {}", behind(&x), behind(&y)),
+            interval: interval_text(interval.and_then(|i| i.lock_wait)),
+            remark: format!("owner behind less urgent {} -> {}", behind(&x), behind(&y)),
         });
     }
     rows
@@ -140,6 +160,7 @@ fn migration_row(c: &Comparison, counts: Option<&ProxyCounts>) -> Row {
         before: a.donor.to_string(),
         after: b.donor.to_string(),
         change: change(a.donor as f64, b.donor as f64),
+        interval: String::new(),
         remark,
     }
 }

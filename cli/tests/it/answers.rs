@@ -221,3 +221,61 @@ fn a_mechanism_can_be_switched() {
     "#]]
     .assert_eq(&all);
 }
+
+/// One unlock that asks nobody to reschedule is found to be what costs the donor its time.
+#[test]
+fn a_loss_is_laid_at_one_mechanisms_door() {
+    let folder = scratch("attributed");
+    let trace = fixture("recorded/localhandoff-full.dat");
+    let run = resched(&folder, &["replay", &trace, "--attribute", "--draws", "0"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    let table = run.out.split("\n\n").last().expect("a table");
+    expect![[r#"
+                                         responses   inversion  migrations    switches  most changed
+        without donor-migration                  =    +0.00 ms          +0          +0
+        with chain-migration                     =    +0.00 ms          +0          +0
+        with sleeping-owners                     =    +0.00 ms          +0          +0
+        without handoff                          =    +0.00 ms          +0          +0
+        without return-in-wakeup                 =    +0.00 ms          +0          +0
+        with local-handoff-resched           -79 %    +0.00 ms          +0         +36  donor -79 %
+        without spinning                         =    +0.00 ms          +0          +0
+        each against pe-7.3: what is lost without it, or won with it
+        donor-migration alone                    =    +0.00 ms          +0          +0
+        chain-migration alone                    =    +0.00 ms          +0          +0
+        sleeping-owners alone                    =    +0.00 ms          +0          +0
+        handoff alone                            =    +0.00 ms          +0          +0
+        return-in-wakeup alone                   =    +0.00 ms          +0          +0
+        local-handoff-resched alone          -79 %    +0.00 ms          +0         +36  donor -79 %
+        each against proxy execution on one runqueue with none of them
+    "#]]
+    .assert_eq(table);
+    let refused = resched(&folder, &["replay", &trace, "--attribute", "--policy", "none"]);
+    assert_eq!(refused.code, 2);
+    expect![[r#"
+        resched: --attribute takes proxy execution apart, and none has none
+    "#]]
+    .assert_eq(&refused.err);
+}
+
+/// The interval holds what another seed would have answered, and more draws change no prediction.
+#[test]
+fn predictions_carry_an_interval() {
+    let folder = scratch("intervals");
+    let trace = fixture("recorded/classic3-full.dat");
+    let of = |draws: &str| {
+        let run = resched(&folder, &["replay", &trace, "--json", "--draws", draws]);
+        serde_json::from_str::<Value>(&run.out).expect("JSON")
+    };
+    let (none, some) = (of("0"), of("5"));
+    assert_eq!(none["comparison"], some["comparison"]);
+    assert_eq!(none["intervals"]["tasks"], serde_json::json!([]));
+    let tasks = some["intervals"]["tasks"].as_array().expect("tasks").clone();
+    let high = tasks.iter().find(|t| t["key"]["name"] == "high").expect("high").clone();
+    let end = |end: &str| high["response"][end].as_f64().expect("an end");
+    let pairs = some["comparison"]["tasks"].as_array().expect("tasks").clone();
+    let pair = pairs.iter().find(|t| t["key"]["name"] == "high").expect("high").clone();
+    let mean = |side: &str| pair[side]["responses"]["mean_ns"].as_f64().expect("a mean");
+    let change = mean("after") / mean("before") - 1.0;
+    assert!(end("low") < change && change < end("high"), "{high}: {change}");
+    assert!(end("low") > -1.0 && end("high") < -0.5, "proxy execution cures this: {high}");
+}

@@ -8,12 +8,14 @@ use super::rounds::{self, Ending, Rounds};
 use super::sleep::{TimerSleep, find_period};
 use super::unbroken::unbroken;
 use super::unseen::{self, Holder};
-use super::{Arrival, Demand, DemandLock, LockIndex, Op, TaskDemand, cgroup, latency, machine};
+use super::{
+    Arrival, Demand, DemandLock, LockIndex, Op, TaskDemand, cgroup, latency, machine, order,
+};
 use crate::{
     Context, CpuId, CpuSet, Event, Host, LockFlags, LockId, NameId, Nanos, PrevState, Recording,
     SchedEvent, TaskId, TaskTracker, Tid, Timestamp,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Something the demand does not say as well as one would wish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,8 +52,12 @@ pub(super) struct Extract<'r> {
     pub(super) holders: BTreeMap<LockIndex, Holder>,
     /// CPU time of sections whose both ends are known, by task name and mutex.
     pub(super) sections: BTreeMap<(NameId, LockIndex), Vec<u64>>,
+    /// How many of them the task slept in.
+    pub(super) slept_in: BTreeMap<(NameId, LockIndex), usize>,
     /// Their medians, from an earlier pass.
     pub(super) typical: BTreeMap<(NameId, LockIndex), u64>,
+    /// Those in which tasks of this name do not sleep, as far as an earlier pass knows.
+    pub(super) awake: BTreeSet<(NameId, LockIndex)>,
     /// Latest moment at which somebody else than the next releaser is known to have had the lock.
     pub(super) last_known: BTreeMap<LockIndex, u64>,
     /// First waiter's begin since the last release.
@@ -83,7 +89,7 @@ pub fn extract_with(
     let start = events.first().map_or(Timestamp(0), |e| e.at);
     let end = events.last().map_or(start, |e| e.at);
     let has_mutex_calls = events.iter().any(|e| matches!(e.kind, SchedEvent::MutexUnlock { .. }));
-    let pass = |typical| {
+    let pass = |typical, awake| {
         let mut x = Extract {
             recording,
             host,
@@ -94,7 +100,9 @@ pub fn extract_with(
             lock_index: BTreeMap::new(),
             holders: BTreeMap::new(),
             sections: BTreeMap::new(),
+            slept_in: BTreeMap::new(),
             typical,
+            awake,
             last_known: BTreeMap::new(),
             first_wait: BTreeMap::new(),
             has_mutex_calls,
@@ -113,14 +121,15 @@ pub fn extract_with(
         }
         x
     };
-    let mut x = pass(BTreeMap::new());
+    let mut x = pass(BTreeMap::new(), BTreeSet::new());
     if !x.sections.is_empty() {
         let median = |mut spans: Vec<u64>| {
             spans.sort_unstable();
             spans[spans.len() / 2]
         };
         let known = std::mem::take(&mut x.sections);
-        x = pass(known.into_iter().map(|(key, spans)| (key, median(spans))).collect());
+        let awake = unseen::awake(&known, &x.slept_in);
+        x = pass(known.into_iter().map(|(key, spans)| (key, median(spans))).collect(), awake);
     }
     let left_out = recording.events.len() - events.len();
     if left_out > 0 {
@@ -306,6 +315,9 @@ impl Extract<'_> {
                 holder.slept.get_or_insert(b.total);
             }
         }
+        if !mutex {
+            b.slept_at = b.total;
+        }
         let timer = b.timer.take();
         b.asleep = Some(Asleep { since: at, state, on, in_mutex: mutex, timer });
     }
@@ -322,11 +334,48 @@ impl Extract<'_> {
         self.builds.iter().map(ending).collect()
     }
 
+    /// Ends every program, and makes what was guessed of its sections consistent.
+    fn close_programs(&mut self, end: Timestamp) {
+        let hides_sections = !self.has_mutex_calls || self.cover != Cover::default();
+        let (mut cut_off, mut rebalanced, mut hidden) = (0, 0, 0);
+        for index in 0..self.builds.len() {
+            let name = self.tracker.tasks()[index].comm;
+            let of_name = (name, LockIndex(0))..=(name, LockIndex(u32::MAX));
+            let awake: Vec<LockIndex> = self.awake.range(of_name).map(|(_, lock)| *lock).collect();
+            let b = &mut self.builds[index];
+            b.run_to(end.0);
+            b.flush();
+            if let Some(asleep) = b.asleep.take().filter(|a| !a.in_mutex) {
+                b.push(Op::Wait { state: asleep.state, on: asleep.on });
+                cut_off += 1;
+            }
+            let sleeps = std::mem::take(&mut b.timer_sleeps);
+            find_period(&mut b.ops, &sleeps);
+            if hides_sections {
+                rebalanced += unseen::balance(&mut b.ops, &b.holds, &awake);
+                hidden += hidden::complete(&mut b.ops, &b.holds);
+            }
+        }
+        if hides_sections {
+            let mut programs: Vec<(&mut Vec<Op>, &[LockIndex])> =
+                self.builds.iter_mut().map(|b| (&mut b.ops, &b.holds[..])).collect();
+            rebalanced += order::untangle(&mut programs);
+        }
+        let counted = [
+            (DemandNote::SectionAssumed, hidden),
+            (DemandNote::SectionEndGuessed, rebalanced),
+            (DemandNote::WaitCutOff, cut_off),
+        ];
+        for (note, count) in counted.into_iter().filter(|(_, count)| *count > 0) {
+            *self.notes.entry(note).or_insert(0) += count;
+        }
+    }
+
     fn finish(mut self, end: Timestamp) -> (Demand, BTreeMap<DemandNote, u64>) {
         let endings = self.endings();
         let stop = rounds::common_end(&endings.iter().copied().flatten().collect::<Vec<_>>());
         let tasks = self.tracker.tasks().to_vec();
-        let (mut cut_off, mut rebalanced, mut hidden) = (0, 0, 0);
+        self.close_programs(end);
         let mut demands = Vec::new();
         let groups = cgroup::groups(self.host);
         for (index, info) in tasks.into_iter().enumerate() {
@@ -337,18 +386,6 @@ impl Extract<'_> {
             let host_task = self.host_task(TaskId(u32::try_from(index).unwrap_or(u32::MAX)));
             let group = cgroup::of(&groups, host_task.and_then(|h| h.cgroup.as_deref()));
             let b = &mut self.builds[index];
-            b.run_to(end.0);
-            b.flush();
-            if let Some(asleep) = b.asleep.take().filter(|a| !a.in_mutex) {
-                b.push(Op::Wait { state: asleep.state, on: asleep.on });
-                cut_off += 1;
-            }
-            let sleeps = std::mem::take(&mut b.timer_sleeps);
-            find_period(&mut b.ops, &sleeps);
-            if !self.has_mutex_calls || self.cover != Cover::default() {
-                rebalanced += unseen::balance(&mut b.ops, &b.holds);
-                hidden += hidden::complete(&mut b.ops, &b.holds);
-            }
             let rounds = match (b.exited, endings[index], stop) {
                 (None, ..) => rounds::find(&b.ops, &b.holds),
                 (Some(_), Some(e), Some(at)) if e.after < at.0 && at.0 <= e.by => {
@@ -367,15 +404,6 @@ impl Extract<'_> {
                 initial_fair: None,
                 rounds,
             });
-        }
-        if hidden > 0 {
-            self.notes.insert(DemandNote::SectionAssumed, hidden);
-        }
-        if rebalanced > 0 {
-            *self.notes.entry(DemandNote::SectionEndGuessed).or_insert(0) += rebalanced;
-        }
-        if cut_off > 0 {
-            self.notes.insert(DemandNote::WaitCutOff, cut_off);
         }
         let demand = Demand {
             machine: machine::machine(self.recording, self.host),

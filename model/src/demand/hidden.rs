@@ -14,6 +14,10 @@ const FEWEST: usize = 5;
 /// How far the places of a section may scatter, as a share of a round in percent.
 const SCATTER_PERCENT: u64 = 15;
 
+const PERMILLE: u64 = 1000;
+/// Rounds of less than the usual length by this factor are something else.
+const SHORTEST: u64 = 3;
+
 /// Where one round has one lock, in CPU time from its beginning.
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
@@ -34,6 +38,10 @@ struct Habit {
     from_start: bool,
     at: u64,
     length: u64,
+    /// The section grows with its round.
+    is_share: bool,
+    /// Length of a usual round.
+    round: u64,
 }
 
 /// Puts the sections that most rounds must have into those that show none; returns how many.
@@ -54,10 +62,14 @@ pub(super) fn complete(ops: &mut Vec<Op>, holds: &[LockIndex]) -> u64 {
         out.extend_from_slice(&ops[done..round.ops.start]);
         let missing = habits.iter().filter(|h| !round.places.contains_key(&h.lock));
         let mut inserts = Vec::new();
-        for habit in missing.filter(|h| h.length * 9 <= round.length * 10) {
-            let length = habit.length.min(round.length);
-            let at =
-                if habit.from_start { habit.at } else { round.length.saturating_sub(habit.at) };
+        for habit in missing.filter(|h| h.round <= round.length * SHORTEST) {
+            // In a round that was faster than usual everything was; a section that is always the
+            // same share of its round is longer in a longer one too.
+            let most = if habit.is_share { u64::MAX } else { habit.round };
+            let scaled = |span: u64| span * round.length.min(most) / habit.round.max(1);
+            let length = scaled(habit.length).min(round.length);
+            let place = scaled(habit.at);
+            let at = if habit.from_start { place } else { round.length.saturating_sub(place) };
             let at = at.min(round.length - length);
             inserts.push((at, 1u8, Op::Lock(habit.lock)));
             inserts.push((at + length, 0, Op::Unlock(habit.lock)));
@@ -144,13 +156,19 @@ fn habit(rounds: &[Round], lock: LockIndex) -> Option<Habit> {
     let (from_end, end_scatter) = middle(ends)?;
     let (length, length_scatter) = middle(lengths)?;
     let typical = median(&mut rounds.iter().map(|r| r.length).collect::<Vec<_>>())?;
-    let varies = length_scatter * 100 > length * SCATTER_PERCENT;
+    let shares = shown
+        .iter()
+        .filter_map(|(r, p)| Some(p.unlock?.checked_sub(p.lock?)? * PERMILLE / r.length.max(1)));
+    let (share, share_scatter) = middle(shares.collect())?;
+    let scatters = |scatter: u64, of: u64| scatter * 100 > of * SCATTER_PERCENT;
+    let is_share = share_scatter * length < length_scatter * share;
+    let varies = scatters(length_scatter, length) && scatters(share_scatter, share);
     if varies || scatter.min(end_scatter) * 100 > typical * SCATTER_PERCENT {
         return None;
     }
     let is_from_start = scatter <= end_scatter;
     let at = if is_from_start { from_start } else { from_end };
-    Some(Habit { lock, from_start: is_from_start, at, length })
+    Some(Habit { lock, from_start: is_from_start, at, length, is_share, round: typical })
 }
 
 /// One round with the inserted ops at their CPU times.

@@ -1,35 +1,33 @@
 //! The machine a demand is replayed on, from the sidecar and the trace.
 
 use super::unbroken::unbroken;
-use super::{Machine, Preemption, chances};
+use super::{Machine, Preemption, chances, tick};
 use crate::{CpuId, Host, Nanos, Recording, SchedEvent};
 
 /// Reads the machine; what neither source says is assumed and listed.
 pub(super) fn machine(recording: &Recording, host: Option<&Host>) -> Machine {
     let mut assumed = Vec::new();
     let host = host.cloned().unwrap_or_default();
-    let mut cpus: Vec<CpuId> = match &host.cpus {
-        Some(cpus) => cpus.iter().map(|c| CpuId(*c)).collect(),
-        None => recording.cpus.clone(),
-    };
-    cpus.extend(recording.events.iter().map(|e| e.cpu).collect::<std::collections::BTreeSet<_>>());
-    cpus.sort_unstable();
-    cpus.dedup();
-    if cpus.is_empty() {
-        cpus.push(CpuId(0));
-    }
+    let cpus = cpus(recording, &host);
     let n = cpus.len();
-    let hz = host.hz.filter(|hz| (1..=100_000).contains(hz)).unwrap_or_else(|| {
-        assumed.push("HZ=1000".to_owned());
-        1000
+    let known = host.hz.filter(|hz| (1..=100_000).contains(hz));
+    let seen = if known.is_some() { None } else { tick::find(&recording.events, &recording.names) };
+    let hz = known.unwrap_or_else(|| {
+        assumed.push(match seen {
+            Some(tick) => format!("HZ={} (slices end so)", tick.hz),
+            None => "HZ=1000".to_owned(),
+        });
+        seen.map_or(1000, |tick| tick.hz)
     });
     let preemption = preemption(host.preemption.as_deref()).unwrap_or_else(|| {
         assumed.push("full preemption".to_owned());
         Preemption::Full
     });
     let hrtick = host.features.get("hrtick").copied().unwrap_or_else(|| {
-        assumed.push("slices timed by hrtick".to_owned());
-        true
+        // Slices that end at ticks are not timed.
+        let ends = if seen.is_some() { "slices end at ticks" } else { "slices timed by hrtick" };
+        assumed.push(ends.to_owned());
+        seen.is_none()
     });
     let base_slice =
         host.base_slice_ns.filter(|s| (1..=1_000_000_000).contains(s)).unwrap_or_else(|| {
@@ -50,7 +48,8 @@ pub(super) fn machine(recording: &Recording, host: Option<&Host>) -> Machine {
             "no SMT siblings (`smt` says there are, `core_of_cpu` does not say which)".to_owned(),
         );
     }
-    let tick_phase = tick_phase(recording, hz).unwrap_or_else(|| {
+    let phase = tick_phase(recording, hz).or(seen.map(|tick| tick.phase));
+    let tick_phase = phase.unwrap_or_else(|| {
         assumed.push("ticks at multiples of their period".to_owned());
         Nanos(0)
     });
@@ -72,6 +71,21 @@ pub(super) fn machine(recording: &Recording, host: Option<&Host>) -> Machine {
         base_slice: Nanos(base_slice),
         assumed,
     }
+}
+
+/// The CPUs of the sidecar, else of the file, and those that events name; one at least.
+fn cpus(recording: &Recording, host: &Host) -> Vec<CpuId> {
+    let mut cpus: Vec<CpuId> = match &host.cpus {
+        Some(cpus) => cpus.iter().map(|c| CpuId(*c)).collect(),
+        None => recording.cpus.clone(),
+    };
+    cpus.extend(recording.events.iter().map(|e| e.cpu).collect::<std::collections::BTreeSet<_>>());
+    cpus.sort_unstable();
+    cpus.dedup();
+    if cpus.is_empty() {
+        cpus.push(CpuId(0));
+    }
+    cpus
 }
 
 fn preemption(name: Option<&str>) -> Option<Preemption> {

@@ -47,6 +47,8 @@ pub(super) struct Build {
     /// CPU time since the last op, and since the beginning.
     pub(super) compute: u64,
     pub(super) total: u64,
+    /// CPU time at which it last slept, mutexes aside.
+    pub(super) slept_at: u64,
     pub(super) asleep: Option<Asleep>,
     pub(super) contending: Option<Contending>,
     pub(super) entered: Option<LockIndex>,

@@ -3,7 +3,8 @@
 
 use super::extract::{DemandNote, Extract};
 use super::{LockIndex, Op};
-use crate::{Event, LockId, TaskId};
+use crate::{Event, LockId, NameId, TaskId};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An acquisition whose release the trace may not show.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +23,9 @@ impl Extract<'_> {
         let Some(holder) = self.holders.remove(&lock) else { return };
         let name = self.tracker.tasks()[holder.task.index()].comm;
         let typical = self.typical.get(&(name, lock)).map(|span| holder.total + span);
+        let is_awake = self.awake.contains(&(name, lock));
         let b = &mut self.builds[holder.task.index()];
+        let typical = typical.map(|t| t.min(holder.slept.filter(|_| is_awake).unwrap_or(t)));
         let total = typical.or(holder.slept).unwrap_or(b.total).min(b.total);
         let mark = b.mark_before(at, total);
         b.insert(mark, Op::Unlock(lock));
@@ -54,15 +57,20 @@ impl Extract<'_> {
                 || (typical.is_none() && holder.slept.is_some());
             if holder.task == task && !twice {
                 self.sections.entry((name, index)).or_default().push(held);
+                if holder.slept.is_some() {
+                    *self.slept_in.entry((name, index)).or_insert(0) += 1;
+                }
                 self.holders.remove(&index);
                 self.unlock(e, index);
                 return;
             }
             self.release_unseen(index, at);
         }
+        let is_awake = self.awake.contains(&(name, index));
         let b = &mut self.builds[task.index()];
         let earliest = if woken.at >= known { woken } else { b.mark(at) };
         let mark = match typical {
+            Some(span) if is_awake => b.mark_at(at, total.saturating_sub(span).max(b.slept_at)),
             Some(span) => b.mark_at(at, total.saturating_sub(span)),
             None => earliest,
         };
@@ -73,9 +81,23 @@ impl Extract<'_> {
     }
 }
 
+/// Fewest known sections that tell whether their task sleeps in them.
+const FEWEST: usize = 5;
+
+/// The sections in which tasks do not sleep, of those of which enough are known.
+pub(super) fn awake(
+    sections: &BTreeMap<(NameId, LockIndex), Vec<u64>>,
+    slept_in: &BTreeMap<(NameId, LockIndex), usize>,
+) -> BTreeSet<(NameId, LockIndex)> {
+    let known = sections.iter().filter(|(_, spans)| spans.len() >= FEWEST);
+    let slept = |key| slept_in.get(key).copied().unwrap_or(0);
+    known.filter(|(key, spans)| slept(key) * 10 < spans.len()).map(|(key, _)| *key).collect()
+}
+
 /// Makes guessed sections consistent: no mutex is taken twice, none is released unheld, and none
-/// is held over a second sleep. Returns the number of ops added or dropped.
-pub(super) fn balance(ops: &mut Vec<Op>, holds: &[LockIndex]) -> u64 {
+/// is held over a second sleep, or over a first one if it is of `awake`. Returns the number of ops
+/// added or dropped.
+pub(super) fn balance(ops: &mut Vec<Op>, holds: &[LockIndex], awake: &[LockIndex]) -> u64 {
     // Mutex and how often its holder has slept with it.
     let mut held: Vec<(LockIndex, u32)> = holds.iter().map(|l| (*l, 0)).collect();
     let mut balanced = Vec::with_capacity(ops.len());
@@ -101,7 +123,7 @@ pub(super) fn balance(ops: &mut Vec<Op>, holds: &[LockIndex]) -> u64 {
             },
             Op::Sleep { .. } | Op::Wait { .. } => {
                 for (lock, sleeps) in &mut held {
-                    *sleeps += 1;
+                    *sleeps += if awake.contains(lock) { 2 } else { 1 };
                     if *sleeps > 1 {
                         balanced.push(Op::Unlock(*lock));
                         changed += 1;
@@ -129,7 +151,7 @@ mod tests {
 
     fn check(ops: &[Op], expected: &[Op]) {
         let mut ops = ops.to_vec();
-        balance(&mut ops, &[]);
+        balance(&mut ops, &[], &[]);
         assert_eq!(ops, expected);
     }
 
