@@ -9,7 +9,8 @@ use crate::identity::counterpart;
 use crate::part::Parts;
 use lane::lane;
 use model::{
-    Basis, LockId, LockKind, LockWait, Nanos, Ownership, Response, TaskId, Timestamp, Trace,
+    Basis, LockId, LockKind, LockWait, Nanos, OwnerSpan, Ownership, Response, TaskId, Timestamp,
+    Trace,
 };
 
 /// One lock wait with all that took part in it.
@@ -28,7 +29,7 @@ pub struct Episode {
     /// to here.
     pub until: Timestamp,
     /// Who had the lock meanwhile, in order, without repeats.
-    pub owners: Vec<(TaskId, Basis)>,
+    pub owners: Vec<EpisodeOwner>,
     /// Tasks at the end of a chain that begins with such an owner, and that are none themselves.
     pub chain: Vec<TaskId>,
     /// Who had the owner's CPU during the inversion, longest first.
@@ -41,6 +42,17 @@ pub struct Episode {
     pub window: (Timestamp, Timestamp),
     /// Waiter, owners, chain, then at most three of those who ran instead.
     pub lanes: Vec<Lane>,
+}
+
+/// Somebody who had the lock during an episode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpisodeOwner {
+    /// Who.
+    pub task: TaskId,
+    /// How well that is known where it is known worst.
+    pub basis: Basis,
+    /// How often such a conclusion is right, of a thousand.
+    pub permille: u16,
 }
 
 /// The `n` waits with the most inversion, the worst first; where none has any, the longest.
@@ -68,7 +80,7 @@ fn of(trace: &Trace, index: usize, decomposition: &Decomposition) -> Episode {
     let owners = owners(wait);
     let mut chain = Vec::new();
     for owner in decomposition.pieces.iter().filter_map(|p| p.owner) {
-        if !chain.contains(&owner) && !owners.iter().any(|(task, _)| *task == owner) {
+        if !chain.contains(&owner) && !owners.iter().any(|o| o.task == owner) {
             chain.push(owner);
         }
     }
@@ -77,7 +89,7 @@ fn of(trace: &Trace, index: usize, decomposition: &Decomposition) -> Episode {
     let from = Timestamp(wait.begin.0.saturating_sub(margin.0)).max(trace.start);
     let window = (from, (wait.until + margin).min(trace.end));
     let mut involved = vec![wait.waiter];
-    let others = owners.iter().map(|(task, _)| *task).chain(chain.iter().copied());
+    let others = owners.iter().map(|o| o.task).chain(chain.iter().copied());
     for task in others.chain(instead.iter().map(|(task, _)| *task).take(3)) {
         if !involved.contains(&task) {
             involved.push(task);
@@ -100,13 +112,19 @@ fn of(trace: &Trace, index: usize, decomposition: &Decomposition) -> Episode {
     }
 }
 
-fn owners(wait: &LockWait) -> Vec<(TaskId, Basis)> {
-    let mut owners: Vec<(TaskId, Basis)> = Vec::new();
+fn owners(wait: &LockWait) -> Vec<EpisodeOwner> {
+    let mut owners: Vec<EpisodeOwner> = Vec::new();
     for span in &wait.ownership {
         if let Ownership::Held(task) = span.owner {
-            match owners.iter_mut().find(|(known, _)| *known == task) {
-                Some((_, basis)) => *basis = (*basis).max(span.basis),
-                None => owners.push((task, span.basis)),
+            match owners.iter_mut().find(|known| known.task == task) {
+                Some(known) => {
+                    known.basis = known.basis.max(span.basis);
+                    known.permille = known.permille.min(span.permille);
+                }
+                None => {
+                    let OwnerSpan { basis, permille, .. } = *span;
+                    owners.push(EpisodeOwner { task, basis, permille });
+                }
             }
         }
     }

@@ -24,6 +24,8 @@ pub enum TableName {
     Tasks,
     /// One row per lock that was waited for.
     Locks,
+    /// One row per stretch of a lock with one owner, waited for or not.
+    Owners,
     /// One row per uninterrupted stretch of inversion.
     Inversions,
     /// Inversions summed up by waiter, kind of lock, owner and who ran instead.
@@ -46,12 +48,13 @@ pub enum TableName {
 
 impl TableName {
     /// All tables.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::LockWaits,
         Self::Responses,
         Self::ResponseSummary,
         Self::Tasks,
         Self::Locks,
+        Self::Owners,
         Self::Inversions,
         Self::InversionSummary,
         Self::Migrations,
@@ -72,6 +75,7 @@ impl TableName {
             Self::ResponseSummary => "response_summary",
             Self::Tasks => "tasks",
             Self::Locks => "locks",
+            Self::Owners => "owners",
             Self::Inversions => "inversions",
             Self::InversionSummary => "inversion_summary",
             Self::Migrations => "migrations",
@@ -89,7 +93,7 @@ impl TableName {
     pub fn question(self) -> Option<Question> {
         match self {
             Self::LockWaits | Self::Locks => Some(Question::LockWaits),
-            Self::Inversions | Self::InversionSummary => Some(Question::Owners),
+            Self::Owners | Self::Inversions | Self::InversionSummary => Some(Question::Owners),
             Self::Responses | Self::ResponseSummary | Self::Wakeups | Self::RunDelays => {
                 Some(Question::Wakeups)
             }
@@ -135,6 +139,7 @@ pub fn table(trace: &Trace, name: TableName) -> Result<RecordBatch, Missing> {
     Ok(match name {
         TableName::LockWaits => lock_tables::lock_waits(trace),
         TableName::Locks => lock_tables::locks(trace),
+        TableName::Owners => lock_tables::owners(trace),
         TableName::Inversions => lock_tables::inversions(trace),
         TableName::InversionSummary => lock_tables::inversion_summary(trace),
         TableName::Responses => task_tables::responses(trace),

@@ -142,6 +142,8 @@ pub struct OwnerSpan {
     pub owner: Ownership,
     /// How well that is known.
     pub basis: Basis,
+    /// How often such a conclusion is right, of a thousand: 1000 when exact, 0 when unknown.
+    pub permille: u16,
 }
 
 /// How a waiter waits.

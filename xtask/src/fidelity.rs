@@ -58,7 +58,8 @@ struct Judged {
     rows: Vec<Value>,
 }
 
-fn build() -> Result<PathBuf> {
+/// The release build of the product.
+pub(crate) fn build() -> Result<PathBuf> {
     let command = ["build", "--release", "--package", "cli", "--message-format", "json"];
     let output = Command::new("cargo").args(command).current_dir(tree::root()).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

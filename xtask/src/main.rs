@@ -6,19 +6,21 @@ mod docs;
 mod fidelity;
 mod fixtures;
 mod layers;
+mod owners;
 mod sizes;
 mod tree;
 
 use anyhow::{Result, bail};
 
 /// Names of the tasks, for the check that documents name no other.
-const TASKS: [&str; 4] = ["check", "fixtures", "fidelity", "bench"];
+const TASKS: [&str; 5] = ["check", "fixtures", "fidelity", "bench", "owners"];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["check"] => check::run(),
         ["fixtures"] => check::report("fixtures", &fixtures::problems()?),
+        ["owners", ref files @ ..] => owners::run(files),
         ["bench", "replay"] => bench::replay(&[]),
         ["bench", "replay", ref files @ ..] => bench::replay(files),
         ["fidelity"] => fidelity::run(None),

@@ -5,7 +5,7 @@ use crate::decompose::{Decomposition, Piece, decompose_all};
 use crate::frame::{to_frame, to_table};
 use crate::part::Part;
 use arrow::array::RecordBatch;
-use model::{LockId, LockWait, Nanos, Trace};
+use model::{Lock, LockId, LockKind, LockWait, Nanos, OwnerSpan, Ownership, Trace};
 use polars::prelude::{DataType, IntoLazy, SortMultipleOptions, col};
 use std::collections::BTreeMap;
 
@@ -23,7 +23,11 @@ pub(super) fn lock_waits(trace: &Trace) -> RecordBatch {
         .maybe_i32("ret", waits().map(|w| w.ret))
         .maybe_i32("owner_tid", waits().map(|w| owner(w).map(|t| trace.task(t).info.tid.0)))
         .maybe_text("owner_comm", waits().map(|w| owner(w).map(|t| trace.name(t))))
-        .text("owner_basis", waits().map(|w| w.owner_basis().name()));
+        .text("owner_basis", waits().map(|w| w.owner_basis().name()))
+        .u32(
+            "owner_permille",
+            waits().map(|w| u32::from(w.ownership.first().map_or(0, |s| s.permille))),
+        );
     for part in Part::ALL {
         let spans = decomposed.iter().map(|d| d.parts.get(part).0);
         columns = columns.u64(&format!("{}_ns", part.name()), spans);
@@ -61,6 +65,37 @@ pub(super) fn locks(trace: &Trace) -> RecordBatch {
         .u64("wait_total_ns", sums.values().map(|s| s.total.0))
         .u64("wait_max_ns", sums.values().map(|s| s.max.0))
         .u64("inversion_ns", sums.values().map(|s| s.inversion.0))
+        .finish()
+}
+
+pub(super) fn owners(trace: &Trace) -> RecordBatch {
+    let of = |(id, lock): (&'_ LockId, &'_ Lock)| {
+        let (id, kind) = (*id, lock.kind);
+        lock.ownership.clone().into_iter().map(move |span| (id, kind, span))
+    };
+    let rows: Vec<(LockId, LockKind, OwnerSpan)> = trace.locks.iter().flat_map(of).collect();
+    let owner = |span: &OwnerSpan| match span.owner {
+        Ownership::Held(task) => Some(task),
+        Ownership::Free | Ownership::Unknown => None,
+    };
+    let state = |span: &OwnerSpan| match span.owner {
+        Ownership::Held(_) => "held",
+        Ownership::Free => "free",
+        Ownership::Unknown => "unknown",
+    };
+    Columns::default()
+        .text("lock", rows.iter().map(|(id, ..)| id.to_string()))
+        .text("lock_kind", rows.iter().map(|(_, kind, _)| kind.name()))
+        .u64("begin_ns", rows.iter().map(|(.., s)| s.from.0))
+        .u64("end_ns", rows.iter().map(|(.., s)| s.to.0))
+        .text("state", rows.iter().map(|(.., s)| state(s)))
+        .maybe_i32(
+            "owner_tid",
+            rows.iter().map(|(.., s)| owner(s).map(|t| trace.task(t).info.tid.0)),
+        )
+        .maybe_text("owner_comm", rows.iter().map(|(.., s)| owner(s).map(|t| trace.name(t))))
+        .text("basis", rows.iter().map(|(.., s)| s.basis.name()))
+        .u32("permille", rows.iter().map(|(.., s)| u32::from(s.permille)))
         .finish()
 }
 

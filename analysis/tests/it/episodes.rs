@@ -25,7 +25,7 @@ fn draw(trace: &Trace, lane: &Lane) -> String {
 fn listing(trace: &Trace, e: &Episode) -> String {
     let name = |t: TaskId| trace.name(t).to_owned();
     let owners: Vec<String> =
-        e.owners.iter().map(|(t, b)| format!("{} ({})", name(*t), b.name())).collect();
+        e.owners.iter().map(|o| format!("{} ({})", name(o.task), o.basis.name())).collect();
     let instead: Vec<String> =
         e.instead.iter().map(|(t, n)| format!("{} {}", name(*t), n.0 / 1000)).collect();
     let mut text = format!(

@@ -49,9 +49,9 @@ fn lock_waits() {
     check(
         TableName::LockWaits,
         expect![[r#"
-            begin_ns,end_ns,waiter_tid,waiter_comm,lock,lock_kind,ret,owner_tid,owner_comm,owner_basis,owner_running_ns,owner_runnable_behind_less_urgent_ns,owner_runnable_behind_equal_or_more_urgent_ns,owner_blocked_ns,owner_asleep_ns,owner_throttled_ns,released_not_running_ns,spinning_ns,unknown_ns,wait_ns,handoff_inversion_ns,chain_depth,lossy
-            20000,95000,1,high@100,0x1,mutex,0,2,low@139,exact,10000,50000,0,0,0,0,2000,13000,0,75000,2000,1,false
-            115000,,1,high@100,0x1,mutex,,2,low@139,exact,10000,0,0,0,0,0,0,4000,1000,15000,0,1,true
+            begin_ns,end_ns,waiter_tid,waiter_comm,lock,lock_kind,ret,owner_tid,owner_comm,owner_basis,owner_permille,owner_running_ns,owner_runnable_behind_less_urgent_ns,owner_runnable_behind_equal_or_more_urgent_ns,owner_blocked_ns,owner_asleep_ns,owner_throttled_ns,released_not_running_ns,spinning_ns,unknown_ns,wait_ns,handoff_inversion_ns,chain_depth,lossy
+            20000,95000,1,high@100,0x1,mutex,0,2,low@139,exact,1000,10000,50000,0,0,0,0,2000,13000,0,75000,2000,1,false
+            115000,,1,high@100,0x1,mutex,,2,low@139,exact,1000,10000,0,0,0,0,0,0,4000,1000,15000,0,1,true
         "#]],
     );
 }
@@ -223,5 +223,5 @@ fn names_of_tables_are_read_back() {
         assert_eq!(name.name().parse(), Ok(name));
     }
     let unknown = "lockwaits".parse::<TableName>().expect_err("no such table");
-    expect!["there is no table lockwaits; there are lock_waits, responses, response_summary, tasks, locks, inversions, inversion_summary, migrations, wakeups, run_delays, intervals, donations, notes, losses"].assert_eq(&unknown.to_string());
+    expect!["there is no table lockwaits; there are lock_waits, responses, response_summary, tasks, locks, owners, inversions, inversion_summary, migrations, wakeups, run_delays, intervals, donations, notes, losses"].assert_eq(&unknown.to_string());
 }

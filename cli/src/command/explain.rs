@@ -7,6 +7,7 @@ use crate::outcome::{Outcome, say};
 use crate::render::{lanes, ms, name, seconds, summary};
 use crate::study::{CostChoice, Study, Variant, Verdict, Weakness};
 use analysis::Episode;
+use analysis::episode::EpisodeOwner;
 use analysis::episode::lanes as lanes_of;
 use anyhow::Result;
 use model::{Basis, Timestamp, Trace};
@@ -81,7 +82,7 @@ fn story(trace: &Trace, e: &Episode) -> String {
     let owners: Vec<String> = e
         .owners
         .iter()
-        .map(|(task, basis)| format!("{} ({})", who(*task), basis_name(*basis)))
+        .map(|owner| format!("{} ({})", who(owner.task), basis_text(owner)))
         .collect();
     if owners.is_empty() {
         text.push_str(", its owner not known");
@@ -97,6 +98,14 @@ fn story(trace: &Trace, e: &Episode) -> String {
         text.push_str(" [events were lost near]");
     }
     text
+}
+
+/// `exact`, or `inferred, 0.89`: of a hundred such conclusions 89 are right.
+fn basis_text(owner: &EpisodeOwner) -> String {
+    match owner.basis {
+        Basis::Inferred => format!("inferred, {:.2}", f64::from(owner.permille) / 1000.0),
+        basis => basis_name(basis).to_owned(),
+    }
 }
 
 fn basis_name(basis: Basis) -> &'static str {
@@ -142,8 +151,9 @@ fn as_json(trace: &Trace, e: &Episode) -> serde_json::Value {
         "waiter_tid": trace.task(e.waiter).info.tid.0,
         "lock": e.lock.to_string(),
         "lock_kind": e.kind.name(),
-        "owners": e.owners.iter().map(|(task, basis)| serde_json::json!({
-            "task": trace.name(*task), "tid": trace.task(*task).info.tid.0, "basis": basis_name(*basis),
+        "owners": e.owners.iter().map(|owner| serde_json::json!({
+            "task": trace.name(owner.task), "tid": trace.task(owner.task).info.tid.0,
+            "basis": basis_name(owner.basis), "permille": owner.permille,
         })).collect::<Vec<_>>(),
         "instead": e.instead.iter().map(|(task, span)| serde_json::json!({
             "task": trace.name(*task), "ns": span.0,

@@ -90,9 +90,9 @@ fn an_unknown_table() {
         "table",
         &["analyze", &file, "--table", "waits"],
         expect![[r#"
-        exit 2
-        resched: there is no table waits; there are lock_waits, responses, response_summary, tasks, locks, inversions, inversion_summary, migrations, wakeups, run_delays, intervals, donations, notes, losses
-    "#]],
+            exit 2
+            resched: there is no table waits; there are lock_waits, responses, response_summary, tasks, locks, owners, inversions, inversion_summary, migrations, wakeups, run_delays, intervals, donations, notes, losses
+        "#]],
     );
 }
 

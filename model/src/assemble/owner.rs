@@ -209,7 +209,7 @@ fn part(line: &[OwnerSpan], from: Timestamp, to: Timestamp) -> Vec<OwnerSpan> {
     }
     if at < to {
         let (owner, basis) = (Ownership::Unknown, Basis::Unknown);
-        spans.push(OwnerSpan { from: at, to, owner, basis });
+        spans.push(OwnerSpan { from: at, to, owner, basis, permille: 0 });
     }
     spans
 }

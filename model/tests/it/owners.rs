@@ -276,3 +276,74 @@ fn who_spins_in_vain_waits_for_the_one_that_runs() {
         "#]],
     );
 }
+
+#[test]
+fn who_releases_and_is_waited_for_soon_has_taken_it_again() {
+    // a wakes b, which does not run; c finds the lock taken, and nobody else was there to take it.
+    check(
+        "0 0 x switch x R a
+         0 1 y switch y R b
+         1 1 b begin w 4
+         2 1 b switch b D c
+         10 0 a waking b 1
+         11 0 a wakeup b 1
+         15 1 c begin w 4
+         16 1 c switch c D b
+         20 1 b end w 0",
+        expect![[r#"
+            b rwsem-write 1..20 ret 0: 1..10 a (inferred); 10..15 nobody (inferred); 15..20 a (inferred)
+            c rwsem-write 15..20 open: 15..20 a (inferred)
+            gap wait-cut-off x1
+            guess owner-inferred x2
+        "#]],
+    );
+}
+
+#[test]
+fn who_runs_when_another_begins_to_wait_may_have_it_already() {
+    // b runs again, and has the lock before its contention_end says so.
+    check(
+        "0 0 x switch x R a
+         0 1 y switch y R b
+         1 1 b begin w 4
+         2 1 b switch b D idle
+         10 0 a waking b 1
+         11 0 a wakeup b 1
+         12 1 idle switch idle R b
+         15 0 a begin w 4
+         16 0 a switch a D c
+         17 1 b end w 0",
+        expect![[r#"
+            b rwsem-write 1..17 ret 0: 1..10 a (inferred); 10..15 nobody (inferred); 15..17 b (inferred)
+            a rwsem-write 15..17 open: 15..17 b (inferred)
+            gap wait-cut-off x1
+            guess owner-inferred x2
+        "#]],
+    );
+}
+
+#[test]
+fn who_waits_for_a_lock_does_not_have_it() {
+    // b acquires, lets go unseen and waits again: c had it, which then releases it.
+    check(
+        "0 0 x switch x R a
+         0 1 y switch y R b
+         1 1 b begin w 4
+         2 1 b switch b D c
+         10 0 a waking b 1
+         11 0 a wakeup b 1
+         12 1 c switch c R b
+         13 1 b end w 0
+         30 1 b begin w 4
+         31 1 b switch b D c
+         40 1 c waking b 1
+         41 1 c wakeup b 1
+         42 1 c switch c S b
+         43 1 b end w 0",
+        expect![[r#"
+            b rwsem-write 1..13 ret 0: 1..10 a (inferred); 10..13 nobody (inferred)
+            b rwsem-write 30..43 ret 0: 30..40 c (inferred); 40..43 nobody (inferred)
+            guess owner-inferred x2
+        "#]],
+    );
+}

@@ -68,7 +68,7 @@ fn two_cpus() {
         expect![[r#"
             15 tasks, 44 waits, 507 wakeups, 9 migrations, 452 responses
             mutex exact: 249203 us
-            rwsem-write inferred: 11320 us
+            rwsem-write inferred: 11319 us
             rwsem-write unknown: 84 us
             gap wait-cut-off x1
             guess owner-inferred x3

@@ -15,6 +15,51 @@ enum Last {
     Acquired(TaskId),
     /// This task released it.
     Released(TaskId),
+    /// This task had it, and does not any more: it waits for it.
+    Lost(TaskId),
+}
+
+/// Why somebody is taken for the owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    /// Nobody is.
+    Nothing,
+    /// It acquired the lock last.
+    LastWinner,
+    /// It acquires nothing in between, and releases the lock.
+    Releaser,
+    /// It releases the lock next, with somebody queued all the time.
+    NextReleaser,
+    /// It releases the lock next, and came while nobody was queued.
+    CameUnseen,
+    /// It releases the lock next, after the last winner is seen to wait for it again.
+    AfterLost,
+    /// A waiter spun, and nobody else was on a CPU all the time.
+    Spun,
+    /// It acquires next, and was on a CPU when another one began to wait.
+    WinnerOnCpu,
+    /// It released the lock, and another one began to wait before anybody acquired it.
+    TookAgain,
+}
+
+impl Rule {
+    /// Of a thousand owners concluded so, how many are right.
+    ///
+    /// # Source
+    ///
+    /// Counted on a recording beside which the owners were read in the kernel; `cargo xtask
+    /// owners` counts again.
+    fn permille(self) -> u16 {
+        match self {
+            Self::Nothing => 0,
+            Self::Releaser | Self::NextReleaser => 990,
+            Self::AfterLost | Self::WinnerOnCpu => 980,
+            Self::CameUnseen => 960,
+            Self::Spun => 950,
+            Self::TookAgain => 890,
+            Self::LastWinner => 700,
+        }
+    }
 }
 
 /// The line of owners of one lock, up to the latest fact.
@@ -29,6 +74,8 @@ pub(super) struct Fill<'t> {
     last: Last,
     /// First wait's begin since `at`.
     begun: Option<Timestamp>,
+    /// Whose wait that is.
+    begun_by: Option<TaskId>,
     /// How many are queued, and since when somebody is, without a break.
     n_queued: u32,
     queued_since: Option<Timestamp>,
@@ -67,6 +114,7 @@ impl<'t> Fill<'t> {
             at: start,
             last: Last::Nothing,
             begun: None,
+            begun_by: None,
             n_queued: 0,
             queued_since: None,
             early: None,
@@ -77,9 +125,7 @@ impl<'t> Fill<'t> {
 
     pub(super) fn fact(&mut self, at: Timestamp, fact: Fact, notes: &mut Notes) {
         match fact {
-            Fact::Begun(_) => {
-                self.begun.get_or_insert(at);
-            }
+            Fact::Begun(task) => self.begun(task, at),
             Fact::Queued => {
                 self.n_queued += 1;
                 self.queued_since.get_or_insert(at);
@@ -107,9 +153,10 @@ impl<'t> Fill<'t> {
         self.give_up_early(notes);
         let basis = if self.source == Source::Calls { Basis::Exact } else { Basis::Inferred };
         match self.last {
-            Last::Nothing => self.push(end, Ownership::Unknown, Basis::Unknown),
-            Last::Acquired(task) => self.push(end, Ownership::Held(task), basis),
-            Last::Released(_) => self.push(end, Ownership::Free, basis),
+            Last::Nothing => self.push(end, Ownership::Unknown, Basis::Unknown, Rule::Nothing),
+            Last::Acquired(task) => self.push(end, Ownership::Held(task), basis, Rule::LastWinner),
+            Last::Released(_) => self.push(end, Ownership::Free, basis, Rule::Nothing),
+            Last::Lost(_) => self.push(end, Ownership::Unknown, Basis::Unknown, Rule::Nothing),
         }
         self.line
     }
@@ -134,23 +181,83 @@ impl<'t> Fill<'t> {
                 self.early = Some((task, at));
                 return;
             }
-            Last::Nothing | Last::Acquired(_) if self.is_spun_for() => self.spun(task, at),
-            Last::Nothing => self.push(at, Ownership::Unknown, Basis::Unknown),
-            Last::Acquired(owner) => {
-                self.push(at, Ownership::Held(owner), Basis::Inferred);
+            Last::Nothing | Last::Acquired(_) | Last::Lost(_) if self.is_spun_for() => {
+                self.spun(task, at)
             }
-            Last::Released(_) => self.push(at, Ownership::Free, self.best()),
+            Last::Nothing => self.push(at, Ownership::Unknown, Basis::Unknown, Rule::Nothing),
+            Last::Acquired(_) if self.waits_for_somebody(at) => self.stolen(task, at),
+            Last::Acquired(owner) => {
+                self.push(at, Ownership::Held(owner), Basis::Inferred, Rule::LastWinner);
+            }
+            Last::Released(_) if self.waits_for_somebody(at) => self.stolen(task, at),
+            Last::Lost(_) => self.stolen(task, at),
+            Last::Released(_) => self.push(at, Ownership::Free, self.best(), Rule::Nothing),
         }
         let is_released = matches!(self.last, Last::Released(_));
         self.next(Last::Acquired(task));
         self.before = Some(before).filter(|_| !is_released);
     }
 
+    /// A wait begins. Who waits for a lock does not have it, whatever was known of it.
+    fn begun(&mut self, task: TaskId, at: Timestamp) {
+        if self.source == Source::Wakers && self.last == Last::Acquired(task) {
+            let until = self.begun.unwrap_or(at);
+            self.push(until, Ownership::Held(task), Basis::Inferred, Rule::LastWinner);
+            self.last = Last::Lost(task);
+            self.before = None;
+        }
+        if self.begun.is_none() {
+            (self.begun, self.begun_by) = (Some(at), Some(task));
+        }
+    }
+
+    /// Somebody went to sleep for the lock after the release that is seen: it was taken unseen.
+    fn waits_for_somebody(&self, at: Timestamp) -> bool {
+        self.source == Source::Wakers
+            && (self.kind.has_one_owner() || self.kind == LockKind::RwsemWrite)
+            && self.queued_since.is_some()
+            && self.begun.is_some_and(|begun| begun < at)
+    }
+
+    /// Between what is known last and the next acquisition that is seen somebody had the lock: the one that
+    /// acquires, if it was on a CPU when the wait began (its `contention_end` comes later than the
+    /// lock), else whoever released it and took it again.
+    ///
+    /// # Source
+    ///
+    /// Our own rule; `cargo xtask owners` says how often it is right.
+    fn stolen(&mut self, task: TaskId, at: Timestamp) {
+        let begun = self.begun.unwrap_or(at).min(at);
+        match self.last {
+            Last::Acquired(owner) => {
+                self.push(begun, Ownership::Held(owner), Basis::Inferred, Rule::LastWinner);
+            }
+            _ => self.push(begun, Ownership::Free, Basis::Inferred, Rule::LastWinner),
+        }
+        let is_waiter = |who: TaskId| self.begun_by == Some(who);
+        let (owner, rule) = match self.last {
+            _ if !is_waiter(task) && self.is_on_cpu(task, begun) => {
+                (Ownership::Held(task), Rule::WinnerOnCpu)
+            }
+            Last::Released(before) | Last::Lost(before) if !is_waiter(before) => {
+                (Ownership::Held(before), Rule::TookAgain)
+            }
+            _ => (Ownership::Unknown, Rule::Nothing),
+        };
+        let basis = if owner == Ownership::Unknown { Basis::Unknown } else { Basis::Inferred };
+        self.push(at, owner, basis, rule);
+    }
+
+    fn is_on_cpu(&self, task: TaskId, at: Timestamp) -> bool {
+        let interval = self.tasks.get(task.index()).and_then(|t| t.at(at));
+        interval.is_some_and(|i| i.state.running_on().is_some())
+    }
+
     /// A task that called `mutex_unlock` has the mutex up to its contended release, even where
     /// it was preempted in between; unless somebody else has it already.
     fn let_go(&mut self, task: TaskId, at: Timestamp) {
         if self.last == Last::Released(task) {
-            self.push(at, Ownership::Held(task), self.best());
+            self.push(at, Ownership::Held(task), self.best(), Rule::Releaser);
         }
     }
 
@@ -159,7 +266,7 @@ impl<'t> Fill<'t> {
         let Some((task, at)) = self.early.take() else { return };
         notes.add(NoteKind::AcquiredWhileOwned, at);
         if let Last::Acquired(owner) = self.last {
-            self.push(at, Ownership::Held(owner), Basis::Inferred);
+            self.push(at, Ownership::Held(owner), Basis::Inferred, Rule::LastWinner);
         }
         self.next(Last::Acquired(task));
     }
@@ -171,13 +278,13 @@ impl<'t> Fill<'t> {
         {
             // The owner was preempted between its call and the mutex: it gets it only now.
             self.early = None;
-            self.push(since, Ownership::Held(owner), Basis::Inferred);
-            self.push(at, Ownership::Held(task), best);
+            self.push(since, Ownership::Held(owner), Basis::Inferred, Rule::LastWinner);
+            self.push(at, Ownership::Held(task), best, Rule::Releaser);
             return self.next(Last::Acquired(owner));
         }
         match self.last {
             Last::Acquired(owner) if owner == task => {
-                self.push(at, Ownership::Held(task), best);
+                self.push(at, Ownership::Held(task), best, Rule::Releaser);
                 if let Some((next, _)) = self.early.take() {
                     return self.next(Last::Acquired(next));
                 }
@@ -197,12 +304,13 @@ impl<'t> Fill<'t> {
                 return;
             }
             Last::Acquired(owner) => self.came_unseen(task, at, Ownership::Held(owner)),
+            Last::Lost(_) => self.push(at, Ownership::Held(task), Basis::Inferred, Rule::AfterLost),
             Last::Released(_) if self.is_watched() => {
-                self.push(at, Ownership::Held(task), Basis::Inferred);
+                self.push(at, Ownership::Held(task), Basis::Inferred, Rule::NextReleaser);
             }
             Last::Released(_) => self.came_unseen(task, at, Ownership::Free),
             Last::Nothing if self.source == Source::Calls => {
-                self.push(at, Ownership::Held(task), best);
+                self.push(at, Ownership::Held(task), best, Rule::Releaser);
             }
             Last::Nothing => self.came_unseen(task, at, Ownership::Unknown),
         }
@@ -220,17 +328,21 @@ impl<'t> Fill<'t> {
         let begun = self.begun.unwrap_or(at).min(at);
         let (was, basis) = match self.last {
             Last::Acquired(owner) => (Ownership::Held(owner), Basis::Inferred),
-            Last::Nothing | Last::Released(_) => (Ownership::Unknown, Basis::Unknown),
+            Last::Nothing | Last::Released(_) | Last::Lost(_) => {
+                (Ownership::Unknown, Basis::Unknown)
+            }
         };
-        self.push(begun, was, basis);
+        self.push(begun, was, basis, Rule::LastWinner);
         let stretches = self.cpus.iter().filter_map(|cpu| cpu.at(begun)).filter(|s| s.end >= at);
         let mut running = stretches.filter_map(|s| match s.on_cpu {
             OnCpu::Task(other) if other != task => Some(other),
             _ => None,
         });
         match (running.next(), running.next()) {
-            (Some(owner), None) => self.push(at, Ownership::Held(owner), Basis::Inferred),
-            _ => self.push(at, Ownership::Unknown, Basis::Unknown),
+            (Some(owner), None) => {
+                self.push(at, Ownership::Held(owner), Basis::Inferred, Rule::Spun)
+            }
+            _ => self.push(at, Ownership::Unknown, Basis::Unknown, Rule::Nothing),
         }
     }
 
@@ -252,12 +364,12 @@ impl<'t> Fill<'t> {
     fn came_unseen(&mut self, task: TaskId, at: Timestamp, before: Ownership) {
         let begun = self.begun.unwrap_or(at).min(at);
         let basis = if before == Ownership::Unknown { Basis::Unknown } else { Basis::Inferred };
-        self.push(begun, before, basis);
+        self.push(begun, before, basis, Rule::LastWinner);
         let queued = self.queued_since.unwrap_or(at).clamp(begun, at);
         let best = self.best();
         let early = if self.is_off_cpu(task, begun, queued) { best } else { Basis::Inferred };
-        self.push(queued, Ownership::Held(task), early);
-        self.push(at, Ownership::Held(task), best);
+        self.push(queued, Ownership::Held(task), early, Rule::CameUnseen);
+        self.push(at, Ownership::Held(task), best, Rule::CameUnseen);
     }
 
     /// Off its CPU a task acquires nothing: what it has at `to` it had at `from`.
@@ -279,21 +391,27 @@ impl<'t> Fill<'t> {
 
     fn next(&mut self, last: Last) {
         self.last = last;
-        self.begun = None;
+        (self.begun, self.begun_by) = (None, None);
         self.before = None;
     }
 
     /// Kinds that have no owner, or many spinning ones, stay unknown.
-    fn push(&mut self, to: Timestamp, owner: Ownership, basis: Basis) {
+    fn push(&mut self, to: Timestamp, owner: Ownership, basis: Basis, rule: Rule) {
         if to <= self.at {
             return;
         }
         let ownerless = self.kind == LockKind::Semaphore || self.kind.is_spinning();
         let (owner, basis) =
             if ownerless { (Ownership::Unknown, Basis::Unknown) } else { (owner, basis) };
+        let permille = match basis {
+            Basis::Exact => 1000,
+            Basis::Inferred => rule.permille(),
+            Basis::Unknown => 0,
+        };
+        let said = (owner, basis, permille);
         match self.line.last_mut() {
-            Some(last) if (last.owner, last.basis) == (owner, basis) => last.to = to,
-            _ => self.line.push(OwnerSpan { from: self.at, to, owner, basis }),
+            Some(last) if (last.owner, last.basis, last.permille) == said => last.to = to,
+            _ => self.line.push(OwnerSpan { from: self.at, to, owner, basis, permille }),
         }
         self.at = to;
     }
