@@ -2,7 +2,7 @@
 
 use crate::compare::{TaskPair, compare, relative_change};
 use crate::identity::TaskKey;
-use crate::summary::{BasisShares, TaskSummary, owner_shares};
+use crate::summary::{BasisShares, Summary, TaskSummary, owner_shares};
 use model::Trace;
 use serde::Serialize;
 
@@ -18,8 +18,38 @@ pub struct Fidelity {
     pub median_response_error: Option<f64>,
     /// The task whose mean response the replay misses most, and by how much.
     pub worst: Option<(TaskKey, f64)>,
+    /// All tasks together.
+    pub overall: Overall,
     /// How well owners are known in the recording.
     pub owners: BasisShares,
+}
+
+/// Sums over all tasks, replay against recording: 0.1 is 10 % more. `None` where the recording has
+/// none.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Overall {
+    /// Time in lock waits.
+    pub lock_wait: Option<f64>,
+    /// Time runnable without a CPU.
+    pub run_delay: Option<f64>,
+    /// Switches.
+    pub switches: Option<f64>,
+    /// Migrations, those of donors included.
+    pub migrations: Option<f64>,
+}
+
+impl Overall {
+    fn of(recorded: &Summary, replayed: &Summary) -> Self {
+        let change = |of: fn(&Summary) -> f64| relative_change(of(recorded), of(replayed));
+        Self {
+            lock_wait: change(|s| s.waits.length.total_ns as f64),
+            run_delay: change(|s| s.tasks.iter().map(|t| t.runnable_ns as f64).sum()),
+            switches: change(|s| s.switches as f64),
+            migrations: change(|s| {
+                (s.migrations.ordinary + s.migrations.donor + s.migrations.returned) as f64
+            }),
+        }
+    }
 }
 
 /// One task's errors, relative to the recording: 0.1 is 10 % off, to either side.
@@ -48,7 +78,9 @@ pub fn fidelity(recorded: &Trace, replayed: &Trace) -> Fidelity {
     let worst = tasks.first().map(|t| (t.key.clone(), t.response_error));
     // Sorted from the worst: the upper one of two middles is the first of them.
     let median = tasks.get(tasks.len() / 2).map(|t| t.response_error);
-    Fidelity { tasks, median_response_error: median, worst, owners: owner_shares(recorded) }
+    let overall = Overall::of(&comparison.before, &comparison.after);
+    let owners = owner_shares(recorded);
+    Fidelity { tasks, median_response_error: median, worst, overall, owners }
 }
 
 fn task(pair: &TaskPair) -> Option<TaskFidelity> {

@@ -8,6 +8,7 @@ use crate::render::{headline, name};
 use analysis::Question;
 use anyhow::Result;
 use model::Trace;
+use model::demand::Cover;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -66,6 +67,7 @@ fn as_json(input: &Input, trace: &Trace) -> Value {
         "oddities": oddities,
         "notes": notes,
         "questions": questions,
+        "calibrated": calibrated_json(input, trace),
     })
 }
 
@@ -101,6 +103,7 @@ fn as_text(input: &Input, trace: &Trace) -> String {
             }
         }
     }
+    text.push_str(&calibrated(input, trace));
     for oddity in &r.oddities {
         let _ = writeln!(text, "odd:           {}: {}", oddity.place, name(&oddity.text));
     }
@@ -115,4 +118,57 @@ fn as_text(input: &Input, trace: &Trace) -> String {
         );
     }
     text
+}
+
+/// What a replay would take from the recording itself, for those who want to set it otherwise.
+fn calibrated(input: &Input, trace: &Trace) -> String {
+    let mut text = String::new();
+    if !trace.has("sched_switch") {
+        return text;
+    }
+    let (demand, _) = input.demand(Cover::default());
+    let l = demand.latencies;
+    let costs = [
+        ("wake-busy", l.wake_busy),
+        ("wake-idle", l.wake_idle),
+        ("wake-deep", l.wake_deep),
+        ("slice-end", l.slice_end),
+    ];
+    let costs = costs.map(|(name, ns)| format!("{name}={}", ns.0)).join(",");
+    let _ = writeln!(text, "calibrated:    --cost {costs} (nanoseconds)");
+    let m = &demand.machine;
+    let taken = m.cpus.iter().zip(&m.newidle_of_cpu).filter_map(|(cpu, share)| {
+        let percent = (*share)? * 100 / 1024;
+        Some(format!("CPU {} {percent} %", cpu.0))
+    });
+    let taken: Vec<String> = taken.take(8).collect();
+    if !taken.is_empty() {
+        let _ = writeln!(text, "calibrated:    work taken before going idle: {}", taken.join(", "));
+    }
+    if let Some(permille) = demand.steadiest_permille() {
+        let percent = f64::from(permille) / 10.0;
+        let _ = writeln!(text, "calibrated:    the steadiest loop varies by {percent:.1} %");
+    }
+    for assumption in &m.assumed {
+        let _ = writeln!(text, "assumed:       {assumption}");
+    }
+    text
+}
+
+fn calibrated_json(input: &Input, trace: &Trace) -> Value {
+    if !trace.has("sched_switch") {
+        return Value::Null;
+    }
+    let (demand, _) = input.demand(Cover::default());
+    let (l, m) = (demand.latencies, &demand.machine);
+    json!({
+        "wake_busy_ns": l.wake_busy.0,
+        "wake_idle_ns": l.wake_idle.0,
+        "wake_deep_ns": l.wake_deep.0,
+        "slice_end_ns": l.slice_end.0,
+        "newidle_of_1024": m.newidle_of_cpu,
+        "steadiest_permille": demand.steadiest_permille(),
+        "hz": m.hz,
+        "assumed": m.assumed,
+    })
 }

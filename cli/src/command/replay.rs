@@ -163,7 +163,8 @@ pub(super) fn as_text(v: &Verdict) -> String {
     text.push('\n');
     text.push_str(&explain::worst_of_replay(v));
     text.push_str(&format!("  trust     {}\n", headline::trust(&v.fidelity)));
-    for line in headline::assumptions(v) {
+    let overall = headline::overall(&v.fidelity);
+    for line in overall.into_iter().chain(headline::assumptions(v)) {
         text.push_str(&format!("            {line}\n"));
     }
     for note in v.other.notes.iter().take(3) {

@@ -66,6 +66,21 @@ pub(crate) fn trust(fidelity: &Fidelity) -> String {
     text
 }
 
+/// `against the recording: lock waits -2 %, run delays +1 %, switches +1 %, migrations -4 %`
+pub(crate) fn overall(fidelity: &Fidelity) -> Option<String> {
+    let o = fidelity.overall;
+    let parts: Vec<String> = [
+        ("lock waits", o.lock_wait),
+        ("run delays", o.run_delay),
+        ("switches", o.switches),
+        ("migrations", o.migrations),
+    ]
+    .into_iter()
+    .filter_map(|(what, change)| Some(format!("{what} {:+.0} %", 100.0 * change?)))
+    .collect();
+    (!parts.is_empty()).then(|| format!("all tasks against the recording: {}", parts.join(", ")))
+}
+
 /// What the demand had to guess, and what the machine is assumed to be.
 pub(crate) fn assumptions(verdict: &Verdict) -> Vec<String> {
     use model::demand::DemandNote as N;

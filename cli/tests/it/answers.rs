@@ -279,3 +279,25 @@ fn predictions_carry_an_interval() {
     assert!(end("low") < change && change < end("high"), "{high}: {change}");
     assert!(end("low") > -1.0 && end("high") < -0.5, "proxy execution cures this: {high}");
 }
+
+/// What a replay would take from the recording is said before one asks for a replay.
+#[test]
+fn info_says_what_is_calibrated() {
+    let file = fixture("recorded/classic3-full.dat");
+    let run = resched(&scratch("calibrated"), &["info", &file]);
+    let lines: Vec<&str> = run.out.lines().filter(|l| l.starts_with("calibrated")).collect();
+    expect![[r#"
+        calibrated:    --cost wake-busy=19480,wake-idle=15976,wake-deep=16004,slice-end=14256 (nanoseconds)
+        calibrated:    the steadiest loop varies by 0.6 %"#]].assert_eq(&lines.join("\n"));
+    let json = json(&["info", &file, "--json"]);
+    assert_eq!(json["calibrated"]["hz"], 1000);
+}
+
+/// The baseline is compared in more than responses.
+#[test]
+fn the_baseline_is_compared_with_the_recording() {
+    let file = fixture("recorded/classic3-full.dat");
+    let run = resched(&scratch("baseline"), &["replay", &file, "--draws", "0"]);
+    let line = run.out.lines().find(|l| l.contains("all tasks against")).unwrap_or_default();
+    expect!["all tasks against the recording: lock waits +26 %, run delays +4 %, switches +0 %"].assert_eq(line.trim());
+}
