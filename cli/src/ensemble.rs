@@ -42,7 +42,7 @@ pub(crate) fn intervals(
         return Ok(Intervals::default());
     }
     let draws: Result<Vec<Draw>> = parallel(n, |index| {
-        let study = study.diced(1 + index as u64);
+        let study = study.draw(index, n);
         let of = |v: &Variant| study.replay(v.clone()).map(|r| analysis::summary(&r.trace));
         Ok(Draw { before: of(before)?, after: of(after)? })
     })

@@ -1,7 +1,7 @@
 //! Files in: traces, their sidecars, and errors that name both.
 
 use anyhow::{Context, Result};
-use model::demand::{Cover, Demand, DemandNote};
+use model::demand::{Choices, Demand, DemandNote};
 use model::{Host, Recording};
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -31,8 +31,8 @@ impl Input {
         Ok(Self { name: name.to_owned(), recording, host })
     }
 
-    pub(crate) fn demand(&self, cover: Cover) -> (Demand, BTreeMap<DemandNote, u64>) {
-        model::demand::extract_with(&self.recording, self.host.as_ref(), cover)
+    pub(crate) fn demand(&self, choices: Choices) -> (Demand, BTreeMap<DemandNote, u64>) {
+        model::demand::extract_with(&self.recording, self.host.as_ref(), choices)
     }
 
     pub(crate) fn trace(&self) -> model::Trace {

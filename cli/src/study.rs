@@ -4,7 +4,7 @@ use crate::ensemble;
 use crate::input::Input;
 use analysis::{Comparison, Fidelity, Intervals};
 use anyhow::{Result, bail};
-use model::demand::{Cover, Demand, DemandNote};
+use model::demand::{Choices, Cover, Demand, DemandNote};
 use model::{Nanos, NoteKind, Recording, Trace};
 use replay::{Costs, Mechanisms, Options, Policy, ProxyCounts, ReplayNote, Setting};
 use std::collections::BTreeMap;
@@ -16,6 +16,7 @@ pub(crate) struct Study {
     pub(crate) demand: Demand,
     pub(crate) guesses: BTreeMap<DemandNote, u64>,
     pub(crate) costs: Costs,
+    cover: Cover,
 }
 
 /// A policy, with mechanisms switched by the user.
@@ -133,7 +134,7 @@ impl Study {
                 input.name
             );
         }
-        let (demand, guesses) = input.demand(cover);
+        let (demand, guesses) = input.demand(Choices { cover, ..Choices::default() });
         let l = demand.latencies;
         let costs = match costs {
             CostChoice::Zero => Costs::default(),
@@ -145,12 +146,20 @@ impl Study {
                 ..Costs::default()
             },
         };
-        Ok(Self { input, recorded, demand, guesses, costs })
+        Ok(Self { input, recorded, demand, guesses, costs, cover })
     }
 
-    /// Other dice for what the recording leaves open.
-    pub(crate) fn diced(&self, seed: u64) -> Diced<'_> {
-        Diced { study: self, seed }
+    /// Other dice for what the recording leaves open, the draw `nth` of `n`.
+    ///
+    /// Guessed sections are as long as the known ones between their quartiles, from draw to draw.
+    pub(crate) fn draw(&self, nth: usize, n: usize) -> Diced<'_> {
+        use DemandNote::{SectionAssumed, SectionEndGuessed, SectionStartGuessed};
+        let guessed = [SectionAssumed, SectionEndGuessed, SectionStartGuessed];
+        let demand = guessed.iter().any(|note| self.guesses.contains_key(note)).then(|| {
+            let section_percentile = 25 + 50 * nth / n.saturating_sub(1).max(1);
+            self.input.demand(Choices { cover: self.cover, section_percentile }).0
+        });
+        Diced { study: self, demand, seed: 1 + nth as u64 }
     }
 
     /// Why it cannot carry a prediction, if so; the gravest first.
@@ -173,12 +182,12 @@ impl Study {
 
     /// Replays the demand.
     pub(crate) fn replay(&self, variant: Variant) -> Result<Replayed> {
-        self.diced(0).replay(variant)
+        self.replay_with(&self.demand, variant, 0)
     }
 
-    fn replay_with(&self, variant: Variant, seed: u64) -> Result<Replayed> {
+    fn replay_with(&self, demand: &Demand, variant: Variant, seed: u64) -> Result<Replayed> {
         let schedule = if variant.policy == Policy::Recorded {
-            let (schedule, divergence) = replay::recorded(&self.demand, &self.input.recording);
+            let (schedule, divergence) = replay::recorded(demand, &self.input.recording);
             if let Some(divergence) = divergence {
                 bail!(
                     "{}: the demand does not give the recording back: {divergence}",
@@ -193,7 +202,7 @@ impl Study {
                 seed,
                 ..Options::default()
             };
-            replay::replay(&self.demand, variant.policy, &options)
+            replay::replay(demand, variant.policy, &options)
         };
         let trace = model::assemble(&schedule.recording, self.input.host.as_ref());
         let (counts, notes) = (schedule.counts, schedule.notes);
@@ -209,13 +218,16 @@ impl Study {
 /// A study with dice of its own.
 pub(crate) struct Diced<'s> {
     study: &'s Study,
+    /// When something in it is guessed otherwise.
+    demand: Option<Demand>,
     seed: u64,
 }
 
 impl Diced<'_> {
     /// Replays the demand.
     pub(crate) fn replay(&self, variant: Variant) -> Result<Replayed> {
-        self.study.replay_with(variant, self.seed)
+        let demand = self.demand.as_ref().unwrap_or(&self.study.demand);
+        self.study.replay_with(demand, variant, self.seed)
     }
 }
 

@@ -23,7 +23,7 @@ mod unseen;
 mod wake;
 
 pub use contention::Cover;
-pub use extract::{DemandNote, extract, extract_with};
+pub use extract::{Choices, DemandNote, extract, extract_with};
 pub use latency::{DEEP_NS, SwitchCause, SwitchCauses};
 pub use rounds::Rounds;
 

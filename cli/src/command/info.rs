@@ -8,7 +8,7 @@ use crate::render::{headline, name};
 use analysis::Question;
 use anyhow::Result;
 use model::Trace;
-use model::demand::Cover;
+use model::demand::Choices;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -126,7 +126,7 @@ fn calibrated(input: &Input, trace: &Trace) -> String {
     if !trace.has("sched_switch") {
         return text;
     }
-    let (demand, _) = input.demand(Cover::default());
+    let (demand, _) = input.demand(Choices::default());
     let l = demand.latencies;
     let costs = [
         ("wake-busy", l.wake_busy),
@@ -159,7 +159,7 @@ fn calibrated_json(input: &Input, trace: &Trace) -> Value {
     if !trace.has("sched_switch") {
         return Value::Null;
     }
-    let (demand, _) = input.demand(Cover::default());
+    let (demand, _) = input.demand(Choices::default());
     let (l, m) = (demand.latencies, &demand.machine);
     json!({
         "wake_busy_ns": l.wake_busy.0,

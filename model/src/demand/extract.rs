@@ -64,6 +64,7 @@ pub(super) struct Extract<'r> {
     pub(super) first_wait: BTreeMap<LockIndex, u64>,
     pub(super) has_mutex_calls: bool,
     pub(super) cover: Cover,
+    pub(super) percentile: usize,
     pub(super) causes: SwitchCauses<'r>,
     pub(super) stretches: Vec<Nanos>,
     pub(super) start: u64,
@@ -75,15 +76,30 @@ pub(super) struct Extract<'r> {
 /// Total: what the trace leaves open is guessed and counted in the notes.
 #[must_use]
 pub fn extract(recording: &Recording, host: Option<&Host>) -> (Demand, BTreeMap<DemandNote, u64>) {
-    extract_with(recording, host, Cover::default())
+    extract_with(recording, host, Choices::default())
 }
 
-/// As [`extract`], with critical sections of more locks than mutexes.
+/// What an extraction may be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choices {
+    /// Locks with critical sections of their own.
+    pub cover: Cover,
+    /// Where a section's length is guessed, it is that of the known ones at this percentile.
+    pub section_percentile: usize,
+}
+
+impl Default for Choices {
+    fn default() -> Self {
+        Self { cover: Cover::default(), section_percentile: 50 }
+    }
+}
+
+/// As [`extract`], with choices of the caller's.
 #[must_use]
 pub fn extract_with(
     recording: &Recording,
     host: Option<&Host>,
-    cover: Cover,
+    choices: Choices,
 ) -> (Demand, BTreeMap<DemandNote, u64>) {
     let events = unbroken(&recording.events);
     let start = events.first().map_or(Timestamp(0), |e| e.at);
@@ -106,7 +122,8 @@ pub fn extract_with(
             last_known: BTreeMap::new(),
             first_wait: BTreeMap::new(),
             has_mutex_calls,
-            cover,
+            cover: choices.cover,
+            percentile: choices.section_percentile,
             causes: SwitchCauses::new(&recording.names),
             stretches: Vec::new(),
             start: start.0,
@@ -123,13 +140,13 @@ pub fn extract_with(
     };
     let mut x = pass(BTreeMap::new(), BTreeSet::new());
     if !x.sections.is_empty() {
-        let median = |mut spans: Vec<u64>| {
+        let percentile = |mut spans: Vec<u64>| {
             spans.sort_unstable();
-            spans[spans.len() / 2]
+            hidden::at_percentile(&spans, choices.section_percentile).unwrap_or(0)
         };
         let known = std::mem::take(&mut x.sections);
         let awake = unseen::awake(&known, &x.slept_in);
-        x = pass(known.into_iter().map(|(key, spans)| (key, median(spans))).collect(), awake);
+        x = pass(known.into_iter().map(|(key, spans)| (key, percentile(spans))).collect(), awake);
     }
     let left_out = recording.events.len() - events.len();
     if left_out > 0 {
@@ -353,7 +370,7 @@ impl Extract<'_> {
             find_period(&mut b.ops, &sleeps);
             if hides_sections {
                 rebalanced += unseen::balance(&mut b.ops, &b.holds, &awake);
-                hidden += hidden::complete(&mut b.ops, &b.holds);
+                hidden += hidden::complete(&mut b.ops, &b.holds, self.percentile);
             }
         }
         if hides_sections {

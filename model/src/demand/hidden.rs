@@ -49,9 +49,10 @@ struct Habit {
 /// # Source
 ///
 /// Our own rule; `docs/decisions.md` says what it did to the figures.
-pub(super) fn complete(ops: &mut Vec<Op>, holds: &[LockIndex]) -> u64 {
+pub(super) fn complete(ops: &mut Vec<Op>, holds: &[LockIndex], percentile: usize) -> u64 {
     let rounds = rounds(ops, holds);
-    let habits: Vec<Habit> = locks(&rounds).into_iter().filter_map(|l| habit(&rounds, l)).collect();
+    let habits: Vec<Habit> =
+        locks(&rounds).into_iter().filter_map(|l| habit(&rounds, l, percentile)).collect();
     if habits.is_empty() {
         return 0;
     }
@@ -130,6 +131,12 @@ fn locks(rounds: &[Round]) -> Vec<LockIndex> {
     locks
 }
 
+/// The value at a percentile of a sorted list; 50 is the upper one of two middles.
+pub(super) fn at_percentile(sorted: &[u64], percentile: usize) -> Option<u64> {
+    let place = (sorted.len() * percentile.min(100) / 100).min(sorted.len().checked_sub(1)?);
+    sorted.get(place).copied()
+}
+
 fn median(values: &mut [u64]) -> Option<u64> {
     values.sort_unstable();
     values.get(values.len() / 2).copied()
@@ -143,7 +150,7 @@ fn middle(mut values: Vec<u64>) -> Option<(u64, u64)> {
 }
 
 /// The habit of a task with one lock, if it has one.
-fn habit(rounds: &[Round], lock: LockIndex) -> Option<Habit> {
+fn habit(rounds: &[Round], lock: LockIndex, percentile: usize) -> Option<Habit> {
     let shown: Vec<(&Round, Place)> =
         rounds.iter().filter_map(|r| Some((r, *r.places.get(&lock)?))).collect();
     if shown.len() < FEWEST || shown.len() * 10 < rounds.len() * 2 {
@@ -151,7 +158,10 @@ fn habit(rounds: &[Round], lock: LockIndex) -> Option<Habit> {
     }
     let starts = shown.iter().filter_map(|(_, p)| p.lock).collect();
     let ends = shown.iter().filter_map(|(r, p)| Some(r.length - p.lock?)).collect();
-    let lengths = shown.iter().filter_map(|(_, p)| p.unlock?.checked_sub(p.lock?)).collect();
+    let mut lengths: Vec<u64> =
+        shown.iter().filter_map(|(_, p)| p.unlock?.checked_sub(p.lock?)).collect();
+    lengths.sort_unstable();
+    let guessed = at_percentile(&lengths, percentile)?;
     let (from_start, scatter) = middle(starts)?;
     let (from_end, end_scatter) = middle(ends)?;
     let (length, length_scatter) = middle(lengths)?;
@@ -168,7 +178,7 @@ fn habit(rounds: &[Round], lock: LockIndex) -> Option<Habit> {
     }
     let is_from_start = scatter <= end_scatter;
     let at = if is_from_start { from_start } else { from_end };
-    Some(Habit { lock, from_start: is_from_start, at, length, is_share, round: typical })
+    Some(Habit { lock, from_start: is_from_start, at, length: guessed, is_share, round: typical })
 }
 
 /// One round with the inserted ops at their CPU times.
@@ -219,7 +229,7 @@ mod tests {
         }
         ops.extend([run(130), SLEEP]);
         // The section ends its round, whatever comes before; the last round has none yet.
-        assert_eq!(complete(&mut ops, &[]), 1);
+        assert_eq!(complete(&mut ops, &[], 50), 1);
         let n = ops.len();
         assert_eq!(ops[n - 5..], [run(100), Op::Lock(M), run(30), Op::Unlock(M), SLEEP]);
     }
@@ -231,6 +241,6 @@ mod tests {
             ops.extend([run(before), Op::Lock(M), run(30), Op::Unlock(M), run(after), SLEEP]);
         }
         ops.extend([run(900), SLEEP]);
-        assert_eq!(complete(&mut ops, &[]), 0);
+        assert_eq!(complete(&mut ops, &[], 50), 0);
     }
 }
