@@ -24,6 +24,18 @@ pub struct Fidelity {
     pub owners: BasisShares,
 }
 
+/// A baseline that misses half of the tasks by more than this carries no prediction.
+const CARRIES_NOTHING: f64 = 0.5;
+
+impl Fidelity {
+    /// Whether the baseline is near enough to the recording for predictions to rest on it: half of
+    /// the tasks are within a half of their recorded response, or there is nothing to compare.
+    #[must_use]
+    pub fn carries_predictions(&self) -> bool {
+        self.median_response_error.is_none_or(|error| error <= CARRIES_NOTHING)
+    }
+}
+
 /// Sums over all tasks, replay against recording: 0.1 is 10 % more. `None` where the recording has
 /// none.
 #[derive(Clone, Copy, Debug, Default, Serialize)]

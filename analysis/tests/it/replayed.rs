@@ -54,3 +54,13 @@ fn proxy_execution_takes_the_inversion_away() {
     // A replay shows every owner.
     assert!(proxy.waits.iter().all(|w| w.owner_basis() != model::Basis::Unknown));
 }
+
+/// Another machine's schedule is no baseline for this recording, and its own replay is.
+#[test]
+fn a_baseline_that_is_far_off_carries_no_prediction() {
+    let recorded = fixture(CLASSIC);
+    let own = fidelity(&recorded, &replayed(CLASSIC, Policy::None));
+    assert!(own.carries_predictions(), "{:?}", own.median_response_error);
+    let other = fidelity(&recorded, &fixture("recorded/localhandoff-full.dat"));
+    assert!(!other.carries_predictions(), "{:?}", other.median_response_error);
+}

@@ -48,6 +48,16 @@ pub(super) fn run(args: &Replay) -> Result<Outcome> {
     } else {
         None
     };
+    let is_faithful = verdict.fidelity.carries_predictions();
+    if !is_faithful {
+        say(&format!(
+            "resched: {}: replayed under none, half of its tasks are more than 50 % off what was \
+             recorded: no prediction can rest on that. What a replay cannot know of a machine \
+             goes into TRACE.host.json: cgroups and weights, nice levels, affinities, tick and \
+             preemption; locks in user space it never sees",
+            verdict.study.input.name
+        ));
+    }
     if let Some(path) = &args.output {
         write_schedule(path, &verdict.other)?;
     }
@@ -64,7 +74,8 @@ pub(super) fn run(args: &Replay) -> Result<Outcome> {
         let shares = shares.map(|s| attribution::as_text(&s, &verdict.other.variant.name));
         print(&(as_text(&verdict) + &shares.unwrap_or_default()))?;
     }
-    Ok(if weaknesses.is_empty() { Outcome::Done } else { Outcome::Inconclusive })
+    let carries = weaknesses.is_empty() && is_faithful;
+    Ok(if carries { Outcome::Done } else { Outcome::Inconclusive })
 }
 
 /// Writes a replayed schedule as ftrace text.
