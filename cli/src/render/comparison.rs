@@ -46,7 +46,7 @@ pub(crate) fn table(
         after: count(c.after.switches),
         change: change(c.before.switches as f64, c.after.switches as f64),
         interval: String::new(),
-        remark: String::new(),
+        remark: counts.map_or(String::new(), |c| format!("idle detours {}", c.idle_detours)),
     });
     render(&rows, labels)
 }
@@ -89,8 +89,14 @@ fn inversion_row(c: &Comparison, intervals: &Intervals) -> Row {
         after: ms(b.total_ns()),
         change: change(a.total_ns() as f64, b.total_ns() as f64),
         interval: interval_text(intervals.inversion),
-        remark: format!("proxy execution can act on {} of it", ms(a.curable_ns)),
+        remark: format!("curable: {} ms", short(a.curable_ns)),
     }
+}
+
+/// Milliseconds in as few digits as a remark has room for.
+fn short(ns: u64) -> String {
+    let millis = ns as f64 / 1e6;
+    if millis >= 100.0 { format!("{millis:.0}") } else { format!("{millis:.1}") }
 }
 
 /// Tasks with responses in both, those whose total response time moved most first.
@@ -127,7 +133,7 @@ fn task_rows(pair: &TaskPair, intervals: &Intervals) -> Vec<Row> {
     }];
     let (x, y) = (a.waits, b.waits);
     if x.length.count + y.length.count > 0 {
-        let behind = |t: &analysis::summary::Waits| ms(t.parts.get(Part::BehindLessUrgent).0);
+        let behind = |t: &analysis::summary::Waits| short(t.parts.get(Part::BehindLessUrgent).0);
         rows.push(Row {
             task: String::new(),
             what: "lock wait",
@@ -135,7 +141,7 @@ fn task_rows(pair: &TaskPair, intervals: &Intervals) -> Vec<Row> {
             after: ms(y.length.total_ns),
             change: change(x.length.total_ns as f64, y.length.total_ns as f64),
             interval: interval_text(interval.and_then(|i| i.lock_wait)),
-            remark: format!("owner behind less urgent {} -> {}", behind(&x), behind(&y)),
+            remark: format!("inverted {} -> {} ms", behind(&x), behind(&y)),
         });
     }
     rows
@@ -149,10 +155,7 @@ fn migration_row(c: &Comparison, counts: Option<&ProxyCounts>) -> Row {
     let (a, b) = (c.before.migrations, c.after.migrations);
     let mut remark = format!("return {}", b.returned);
     if let Some(counts) = counts {
-        remark = format!(
-            "{remark}, hand-offs {}, detours through idle {}",
-            counts.handoffs, counts.idle_detours
-        );
+        remark = format!("{remark}, hand-offs {}", counts.handoffs);
     }
     Row {
         task: "migrations".to_owned(),
