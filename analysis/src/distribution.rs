@@ -57,7 +57,8 @@ fn batch_error(spans: &[u64]) -> f64 {
     }
     // What is left over behind the last batch does not count here.
     let batches = spans.chunks_exact(spans.len() / BATCHES).take(BATCHES);
-    let means: Vec<u64> = batches.map(|b| b.iter().sum::<u64>() / b.len() as u64).collect();
+    let sum = |b: &[u64]| b.iter().fold(0u64, |sum, span| sum.saturating_add(*span));
+    let means: Vec<u64> = batches.map(|b| sum(b) / b.len() as u64).collect();
     standard_error(&means)
 }
 
@@ -94,6 +95,13 @@ mod tests {
         assert_eq!([0, 500, 950, 1000].map(|p| quantile(&list, p)), [1, 11, 20, 21]);
         assert_eq!(quantile(&[7, 9], 999), 7);
         assert_eq!(quantile(&[], 500), 0);
+    }
+
+    /// Damaged time stamps make spans whose sum leaves 64 bits.
+    #[test]
+    fn absurd_spans_are_summed_up() {
+        let d = Distribution::of([Nanos(u64::MAX); 80]);
+        assert_eq!((d.count, d.total_ns), (80, u64::MAX));
     }
 
     #[test]

@@ -94,9 +94,9 @@ impl Missing {
     pub fn advice(&self) -> &'static str {
         let locks = matches!(self.question, Question::LockWaits | Question::Owners);
         if locks {
-            "record with `resched record --detail contention`, or better `--detail full`"
+            "record the lock events too, with `trace-cmd record -e sched -e lock` or `perf record -e`"
         } else {
-            "record with `resched record`"
+            "record them too, with `trace-cmd record -e sched` or `perf record -e`"
         }
     }
 }

@@ -35,8 +35,8 @@ pub(crate) struct Demo {
     #[arg(long, value_name = "FILE", default_value = "resched-demo.svg")]
     pub(crate) svg: PathBuf,
     /// Pairs of replays with other dice, for the 90 % intervals; 0: none
-    #[arg(long, value_name = "N", default_value_t = 12)]
-    pub(crate) draws: usize,
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u16).range(0..=1000))]
+    pub(crate) draws: u16,
 }
 
 #[derive(Debug, Parser)]
@@ -78,8 +78,8 @@ pub(crate) struct Replay {
     pub(crate) cost: Vec<String>,
     /// Pairs of replays with other dice, for the 90 % intervals; 0: none. Without it 12, or 4 for
     /// more than half a million events
-    #[arg(long, value_name = "N")]
-    pub(crate) draws: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1000))]
+    pub(crate) draws: Option<u16>,
     /// Say what each mechanism brings: taken away, and alone
     #[arg(long)]
     pub(crate) attribute: bool,

@@ -24,10 +24,10 @@ fn switches_alone() {
         "0 0 a switch a S b\n5 1 c switch c S d",
         expect![[r#"
             the schedule: yes
-            responses and delays: responses and delays: needs sched:sched_waking or sched:sched_wakeup, which this trace does not have; record with `resched record`
-            lock waits: lock waits: needs lock:contention_begin or mutex_unlock, which this trace does not have; record with `resched record --detail contention`, or better `--detail full`
-            owners and inversions: owners and inversions: needs lock:contention_begin or mutex_unlock, and lock:contended_release or mutex_unlock or sched:sched_waking, which this trace does not have; record with `resched record --detail contention`, or better `--detail full`
-            migrations: migrations: needs sched:sched_migrate_task or proxy_migrate, which this trace does not have; record with `resched record`
+            responses and delays: responses and delays: needs sched:sched_waking or sched:sched_wakeup, which this trace does not have; record them too, with `trace-cmd record -e sched` or `perf record -e`
+            lock waits: lock waits: needs lock:contention_begin or mutex_unlock, which this trace does not have; record the lock events too, with `trace-cmd record -e sched -e lock` or `perf record -e`
+            owners and inversions: owners and inversions: needs lock:contention_begin or mutex_unlock, and lock:contended_release or mutex_unlock or sched:sched_waking, which this trace does not have; record the lock events too, with `trace-cmd record -e sched -e lock` or `perf record -e`
+            migrations: migrations: needs sched:sched_migrate_task or proxy_migrate, which this trace does not have; record them too, with `trace-cmd record -e sched` or `perf record -e`
         "#]],
     );
 }
@@ -37,11 +37,11 @@ fn lock_events_alone() {
     check(
         "0 0 a begin m 33\n5 0 a end m 0",
         expect![[r#"
-            the schedule: the schedule: needs sched:sched_switch, which this trace does not have; record with `resched record`
-            responses and delays: responses and delays: needs sched:sched_switch, and sched:sched_waking or sched:sched_wakeup, which this trace does not have; record with `resched record`
-            lock waits: lock waits: needs sched:sched_switch, which this trace does not have; record with `resched record --detail contention`, or better `--detail full`
-            owners and inversions: owners and inversions: needs sched:sched_switch, and lock:contended_release or mutex_unlock or sched:sched_waking, which this trace does not have; record with `resched record --detail contention`, or better `--detail full`
-            migrations: migrations: needs sched:sched_switch, which this trace does not have; record with `resched record`
+            the schedule: the schedule: needs sched:sched_switch, which this trace does not have; record them too, with `trace-cmd record -e sched` or `perf record -e`
+            responses and delays: responses and delays: needs sched:sched_switch, and sched:sched_waking or sched:sched_wakeup, which this trace does not have; record them too, with `trace-cmd record -e sched` or `perf record -e`
+            lock waits: lock waits: needs sched:sched_switch, which this trace does not have; record the lock events too, with `trace-cmd record -e sched -e lock` or `perf record -e`
+            owners and inversions: owners and inversions: needs sched:sched_switch, and lock:contended_release or mutex_unlock or sched:sched_waking, which this trace does not have; record the lock events too, with `trace-cmd record -e sched -e lock` or `perf record -e`
+            migrations: migrations: needs sched:sched_switch, which this trace does not have; record them too, with `trace-cmd record -e sched` or `perf record -e`
         "#]],
     );
 }
@@ -66,5 +66,6 @@ fn a_table_without_its_events_is_missing_and_not_empty() {
     let missing = table(&trace, TableName::Inversions).expect_err("no lock events");
     assert_eq!(missing.question, Question::Owners);
     assert_eq!(missing.events(), ["lock:contention_begin", "lock:contended_release"]);
-    assert!(table(&trace, TableName::Notes).is_ok());
+    let notes = table(&trace, TableName::Notes).expect("needs no events");
+    assert_eq!(notes.num_rows(), trace.notes.len(), "one row per kind of oddity");
 }

@@ -12,7 +12,7 @@ pub(super) fn run(args: &Demo) -> Result<Outcome> {
     let input = Input::embedded(fixtures::DEMO_NAME, fixtures::DEMO, fixtures::DEMO_HOST)?;
     let study = Study::of(input, CostChoice::Calibrated)?;
     let [none, other] = [Policy::None, Policy::Pe73].map(Variant::plain);
-    let verdict = Verdict::of(study, none, other, args.draws)?;
+    let verdict = Verdict::of(study, none, other, usize::from(args.draws))?;
     let labels = [verdict.base.variant.name.as_str(), verdict.other.variant.name.as_str()];
     replay::write_chart(&args.svg, &verdict.comparison, labels)?;
     let chart = format!("  chart     {}\n", args.svg.display());

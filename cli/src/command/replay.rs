@@ -41,7 +41,7 @@ pub(super) fn run(args: &Replay) -> Result<Outcome> {
         bail!("--attribute takes proxy execution apart, and {} has none", variant.name);
     }
     let is_large = study.input.recording.events.len() > 500_000;
-    let draws = args.draws.unwrap_or(if is_large { 4 } else { 12 });
+    let draws = usize::from(args.draws.unwrap_or(if is_large { 4 } else { 12 }));
     let verdict = Verdict::of(study, Variant::plain(against), variant, draws)?;
     let shares = if args.attribute {
         Some(ensemble::attribute(&verdict.study, &verdict.other.variant)?)

@@ -67,7 +67,7 @@ pub(super) fn complete(ops: &mut Vec<Op>, holds: &[LockIndex], percentile: usize
             // In a round that was faster than usual everything was; a section that is always the
             // same share of its round is longer in a longer one too.
             let most = if habit.is_share { u64::MAX } else { habit.round };
-            let scaled = |span: u64| span * round.length.min(most) / habit.round.max(1);
+            let scaled = |span: u64| scale(span, round.length.min(most), habit.round);
             let length = scaled(habit.length).min(round.length);
             let place = scaled(habit.at);
             let at = if habit.from_start { place } else { round.length.saturating_sub(place) };
@@ -83,6 +83,12 @@ pub(super) fn complete(ops: &mut Vec<Op>, holds: &[LockIndex], percentile: usize
     out.extend_from_slice(&ops[done..]);
     *ops = out;
     count
+}
+
+/// `span * by / of` without overflow: spans of seconds, multiplied, leave 64 bits.
+fn scale(span: u64, by: u64, of: u64) -> u64 {
+    let scaled = u128::from(span) * u128::from(by) / u128::from(of.max(1));
+    u64::try_from(scaled).unwrap_or(u64::MAX)
 }
 
 /// Cuts a program at the timed sleeps outside of critical sections.
@@ -232,6 +238,20 @@ mod tests {
         assert_eq!(complete(&mut ops, &[], 50), 1);
         let n = ops.len();
         assert_eq!(ops[n - 5..], [run(100), Op::Lock(M), run(30), Op::Unlock(M), SLEEP]);
+    }
+
+    /// Rounds of ten seconds: their products do not fit into 64 bits.
+    #[test]
+    fn long_rounds_are_scaled_too() {
+        let mut ops = vec![SLEEP];
+        for _ in 0..5 {
+            ops.extend([run(2_000_000_000), Op::Lock(M), run(8_000_000_000), Op::Unlock(M), SLEEP]);
+        }
+        ops.extend([run(5_000_000_000), SLEEP]);
+        assert_eq!(complete(&mut ops, &[], 50), 1);
+        let n = ops.len();
+        let section = [Op::Lock(M), run(4_000_000_000), Op::Unlock(M)];
+        assert!(ops[n - 6..].windows(3).any(|w| w == section), "{:?}", &ops[n - 6..]);
     }
 
     #[test]
