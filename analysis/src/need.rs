@@ -50,10 +50,17 @@ impl Question {
             Self::Owners => &[
                 &["sched_switch"],
                 &["contention_begin", "mutex_unlock"],
-                &["contended_release", "mutex_unlock", "sched_waking"],
+                &["contended_release", "mutex_unlock", "sched_waking", "lock_owner"],
             ],
             Self::Migrations => &[&["sched_switch"], &["sched_migrate_task", "proxy_migrate"]],
         }
+    }
+
+    /// How well `trace` can answer, where that is more than usual; in parentheses, else empty.
+    #[must_use]
+    pub fn precision(self, trace: &Trace) -> &'static str {
+        let is_read = trace.has("lock_owner") && !trace.has("mutex_unlock");
+        if self == Self::Owners && is_read { " (owners exact where waits begin)" } else { "" }
     }
 
     /// Whether `trace` can answer.
@@ -119,6 +126,7 @@ fn qualified(event: &str) -> String {
     let system = match event {
         e if e.starts_with("sched_") => "sched:",
         e if e.starts_with("conten") => "lock:",
+        "lock_owner" => "resched:",
         _ => "",
     };
     format!("{system}{event}")

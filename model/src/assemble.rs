@@ -15,12 +15,12 @@ mod wake;
 use crate::note::Notes;
 use crate::trace::params;
 use crate::{
-    Context, CpuId, CpuLine, Donation, Event, Host, Lost, Migration, MigrationKind, NoteKind,
-    OnCpu, Recording, SchedEvent, Stretch, Task, TaskId, TaskState, TaskTracker, Tid, Timestamp,
-    Trace, Wakeup,
+    Context, CpuId, CpuLine, Donation, Event, Host, Lost, LostWhat, Migration, MigrationKind,
+    NoteKind, OnCpu, Recording, SchedEvent, Stretch, Task, TaskId, TaskState, TaskTracker, Tid,
+    Timestamp, Trace, Wakeup,
 };
 use event_name::event_name;
-use owner::Ledger;
+use owner::{Found, Ledger};
 use response::Responses;
 use std::collections::{BTreeMap, BTreeSet};
 use task_line::TaskLine;
@@ -38,6 +38,13 @@ pub fn assemble(recording: &Recording, host: Option<&Host>) -> Trace {
         a.event(event);
     }
     a.finish()
+}
+
+fn lost(what: LostWhat) -> NoteKind {
+    match what {
+        LostWhat::Events => NoteKind::LostEvents,
+        LostWhat::LockOwners => NoteKind::LostOwners,
+    }
 }
 
 /// A CPU while events are walked.
@@ -107,8 +114,9 @@ impl<'r> Assemble<'r> {
         losses.sort_by_key(|l| std::cmp::Reverse(l.after));
         let mut notes = Notes::default();
         for loss in &losses {
-            notes.add(NoteKind::LostEvents, loss.after);
+            notes.add(lost(loss.what), loss.after);
         }
+        losses.retain(|loss| loss.what == LostWhat::Events);
         let shows_donors =
             recording.events.iter().any(|e| matches!(e.kind, SchedEvent::Donor { .. }));
         let is_proxying = host.and_then(|h| h.proxy_execution) == Some(true) && !shows_donors;
@@ -177,7 +185,12 @@ impl<'r> Assemble<'r> {
             self.known_to_run(event.cpu, event.tid, at);
         }
         match event.kind {
-            SchedEvent::Switch { .. } => self.switch(event, at),
+            SchedEvent::Switch { prev, .. } => {
+                if let Some(prev) = self.tracker.id(prev) {
+                    self.ledger.left_cpu(prev);
+                }
+                self.switch(event, at);
+            }
             SchedEvent::Waking(w) => self.waking(event, w, at),
             SchedEvent::Wakeup(w) => self.arrival(event, w, at),
             SchedEvent::WakeupNew(w) => self.first_wakeup(event, w, at),
@@ -217,6 +230,16 @@ impl<'r> Assemble<'r> {
             return;
         };
         self.waits.observe(task, &event.kind, at, &mut self.notes);
+        if let SchedEvent::LockOwner { lock, flags, owner, bits } = event.kind {
+            let found = match owner {
+                None => Found::Nobody,
+                Some(owner) => match self.tracker.id(owner.tid) {
+                    Some(owner) => Found::of(owner, task, (flags, bits)),
+                    None => Found::Something,
+                },
+            };
+            return self.ledger.found(task, (lock, flags), found, at);
+        }
         self.ledger.observe(task, &event.kind, at);
     }
 

@@ -7,7 +7,6 @@
 mod assemble;
 mod cpu;
 pub mod demand;
-pub mod host;
 mod interval;
 mod lock;
 mod migration;
@@ -21,16 +20,16 @@ mod wakeup;
 pub use assemble::assemble;
 pub use cpu::{CpuLine, Donation, OnCpu, Stretch};
 pub use demand::{Demand, Machine, Op, SchedParams};
-pub use host::{Host, HostTask};
 pub use interval::{Interval, Queued, TaskState};
 pub use lock::{Basis, LockKind, LockWait, OwnerSpan, Ownership, Phase, PhaseKind};
 pub use migration::{Migration, MigrationKind};
 pub use note::{Note, NoteKind, Severity};
 pub use response::Response;
-pub use task::{CpuSet, SchedPolicy, TaskId, TaskInfo, TaskTracker, nice_of_prio};
+pub use task::{CpuSet, TaskId, TaskInfo, TaskTracker, nice_of_prio};
 pub use trace::{Lock, Task, Trace};
 pub use trace_formats::{
-    Context, CpuId, Event, FormatInfo, HasReturn, LockFlags, LockId, Lost, NameId, Names, Nanos,
-    PrevState, Recording, SchedEvent, Tid, Timestamp, WakeFields,
+    Context, CpuId, Event, FormatInfo, HasReturn, Host, HostGroup, HostTask, LockFlags, LockHolder,
+    LockId, Lost, LostWhat, NameId, Names, Nanos, OwnerBits, PrevState, Recording, SchedEvent,
+    SchedPolicy, Tid, Timestamp, WakeFields,
 };
 pub use wakeup::Wakeup;

@@ -36,6 +36,8 @@ impl Severity {
 pub enum NoteKind {
     /// The kernel or the recorder dropped events.
     LostEvents,
+    /// Records of lock owners were dropped, and nothing else.
+    LostOwners,
     /// An event is earlier than the one before it; its time was taken to be the same.
     ClockBackwards,
     /// A task came to a CPU while it was running on another one.
@@ -72,6 +74,10 @@ pub enum NoteKind {
     LateRelease,
     /// The owner was concluded, not seen, for a part of a wait at least.
     OwnerInferred,
+    /// A wait began without a record of the owner, which other waits of the trace have.
+    OwnerNotRecorded,
+    /// A record of an owner without the begin of a wait that it belongs to.
+    OwnerWithoutBegin,
     /// The kernel ran with proxy execution, whose donors no event shows.
     DonorsInvisible,
     /// A donor's silent migration was concluded from its next wakeup.
@@ -91,6 +97,9 @@ impl NoteKind {
                 Severity::Guess
             }
             Self::LostEvents
+            | Self::LostOwners
+            | Self::OwnerNotRecorded
+            | Self::OwnerWithoutBegin
             | Self::RanWithoutWakeup
             | Self::ArrivalWithoutWaking
             | Self::EndWithoutBegin
@@ -112,6 +121,7 @@ impl NoteKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::LostEvents => "lost-events",
+            Self::LostOwners => "lost-owners",
             Self::ClockBackwards => "clock-backwards",
             Self::RunningOnTwoCpus => "running-on-two-cpus",
             Self::SwitchFromNotRunning => "switch-from-not-running",
@@ -130,6 +140,8 @@ impl NoteKind {
             Self::ReleasedByOther => "released-by-other",
             Self::LateRelease => "late-release",
             Self::OwnerInferred => "owner-inferred",
+            Self::OwnerNotRecorded => "owner-not-recorded",
+            Self::OwnerWithoutBegin => "owner-without-begin",
             Self::DonorsInvisible => "donors-invisible",
             Self::DonorMigrationGuessed => "donor-migration-guessed",
         }
@@ -140,6 +152,7 @@ impl NoteKind {
     pub fn text(self) -> &'static str {
         match self {
             Self::LostEvents => "events were lost while recording",
+            Self::LostOwners => "records of lock owners were lost while recording",
             Self::ClockBackwards => "the clock ran backwards; such events were moved forward",
             Self::RunningOnTwoCpus => "a task came to a CPU while it was running on another",
             Self::SwitchFromNotRunning => "a task left a CPU on which another one was running",
@@ -160,6 +173,8 @@ impl NoteKind {
             Self::OwnerInferred => {
                 "the owner of a lock was concluded, for a part of a wait at least"
             }
+            Self::OwnerNotRecorded => "a lock wait began without the record of its owner",
+            Self::OwnerWithoutBegin => "the wait that a lock's owner was recorded for is missing",
             Self::DonorsInvisible => "recorded under proxy execution; its donors are not shown",
             Self::DonorMigrationGuessed => "a donor's silent migration was concluded",
         }
@@ -194,6 +209,14 @@ impl Notes {
         let entry = self.0.entry(kind).or_insert((at, 0));
         entry.0 = entry.0.min(at);
         entry.1 += 1;
+    }
+
+    /// Takes in the notes of another collection.
+    pub(crate) fn extend(&mut self, other: Self) {
+        for (kind, (at, count)) in other.0 {
+            let entry = self.0.entry(kind).or_insert((at, 0));
+            *entry = (entry.0.min(at), entry.1 + count);
+        }
     }
 
     /// Heaviest first.

@@ -1,6 +1,6 @@
 //! Tasks over their whole life: a thread id is reused, a [`TaskId`] is not.
 
-use crate::{CpuId, Event, NameId, PrevState, SchedEvent, Tid};
+use crate::{CpuId, Event, LockFlags, NameId, OwnerBits, PrevState, SchedEvent, Tid};
 use std::collections::BTreeMap;
 
 /// One task over its whole life: a dense index, in order of first appearance.
@@ -13,39 +13,6 @@ impl TaskId {
     pub fn index(self) -> usize {
         self.0 as usize
     }
-}
-
-/// Scheduling policy, as `sched_getattr` names it.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    serde::Serialize,
-    serde::Deserialize,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum SchedPolicy {
-    /// `SCHED_OTHER`.
-    #[default]
-    Other,
-    /// `SCHED_BATCH`.
-    Batch,
-    /// `SCHED_IDLE`.
-    Idle,
-    /// `SCHED_FIFO`.
-    Fifo,
-    /// `SCHED_RR`.
-    Rr,
-    /// `SCHED_DEADLINE`.
-    Deadline,
-    /// The stop class of the kernel's own `migration/N`; no user can have it.
-    Stop,
 }
 
 /// What is known of a task from the trace alone.
@@ -101,6 +68,13 @@ impl TaskTracker {
                 }
             }
             SchedEvent::PiSetprio { tid, comm, .. } => self.note(tid, comm, None),
+            // A reader who had the lock at some time may be long gone.
+            SchedEvent::LockOwner { owner: Some(owner), flags, bits, .. }
+                if flags.has(LockFlags::MUTEX) || !bits.has(OwnerBits::READERS) =>
+            {
+                self.note(event.tid, NameId(0), None);
+                self.note(owner.tid, NameId(0), Some(owner.prio));
+            }
             _ => self.note(event.tid, NameId(0), None),
         }
     }

@@ -2,9 +2,9 @@
 
 use crate::interval::position;
 use crate::{
-    CpuId, CpuLine, FormatInfo, Host, Interval, LockId, LockKind, LockWait, Lost, Migration, Names,
-    Nanos, Note, OwnerSpan, Response, SchedParams, SchedPolicy, TaskId, TaskInfo, TaskState,
-    Timestamp, Wakeup, nice_of_prio,
+    CpuId, CpuLine, FormatInfo, Host, Interval, LockId, LockKind, LockWait, Lost, LostWhat,
+    Migration, Names, Nanos, Note, OwnerSpan, Response, SchedParams, SchedPolicy, TaskId, TaskInfo,
+    TaskState, Timestamp, Wakeup, nice_of_prio,
 };
 use std::collections::BTreeMap;
 
@@ -146,10 +146,11 @@ impl Trace {
         recent.map(|&w| &self.waits[w]).find(|w| at < w.until)
     }
 
-    /// Whether events were lost at some time in [from, to].
+    /// Whether events of the schedule were lost at some time in [from, to].
     #[must_use]
     pub fn lossy(&self, from: Timestamp, to: Timestamp) -> bool {
-        self.lost.iter().any(|l| l.after <= to && l.before >= from)
+        let mut lost = self.lost.iter().filter(|l| l.what == LostWhat::Events);
+        lost.any(|l| l.after <= to && l.before >= from)
     }
 
     /// Whether events of this name are in the trace.

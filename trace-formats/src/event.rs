@@ -56,6 +56,50 @@ impl LockFlags {
     }
 }
 
+/// The task that owns a lock, as the recorder found it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LockHolder {
+    /// Who.
+    pub tid: Tid,
+    /// Its kernel priority at that moment, boosts included.
+    pub prio: i32,
+    /// Whether it was executing.
+    pub is_on_cpu: bool,
+    /// Its CPU: where it executes, else where it last did or is queued.
+    pub cpu: CpuId,
+}
+
+/// What a lock's owner word says beside its owner: its low three bits.
+///
+/// The rest of the word, a kernel address, is not kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OwnerBits(pub u8);
+
+impl OwnerBits {
+    /// A mutex: somebody is on its wait list.
+    pub const WAITERS: u8 = 1;
+    /// A mutex: the next release hands it to the first waiter.
+    pub const HANDOFF: u8 = 2;
+    /// A mutex: handed to the owner that the word names, which does not have it yet.
+    pub const PICKUP: u8 = 4;
+    /// An `rw_semaphore`: readers have it, and the owner is one who did at some time.
+    pub const READERS: u8 = 1;
+    /// An `rw_semaphore`: nobody may spin for it.
+    pub const NONSPINNABLE: u8 = 2;
+
+    /// The bits of a whole owner word.
+    #[must_use]
+    pub fn of_word(word: u64) -> Self {
+        Self((word & 7) as u8)
+    }
+
+    /// True when all bits of `mask` are set.
+    #[must_use]
+    pub fn has(self, mask: u8) -> bool {
+        self.0 & mask == mask
+    }
+}
+
 /// What a record says. Field names follow the kernel's `format` files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -159,6 +203,19 @@ pub enum SchedEvent {
     ContendedRelease {
         /// The lock.
         lock: LockId,
+    },
+    /// `resched:lock_owner`, our own recorder's: who had a lock when `contention_begin` was emitted.
+    ///
+    /// It stands just before or just behind that begin, and the task that recorded it is the waiter.
+    LockOwner {
+        /// The mutex or `rw_semaphore`.
+        lock: LockId,
+        /// Flags of the begin.
+        flags: LockFlags,
+        /// Who owned it; `None` when nobody did at that instant.
+        owner: Option<LockHolder>,
+        /// What else the owner word says.
+        bits: OwnerBits,
     },
     /// Entry of `mutex_lock` and its interruptible and killable forms (detail `full`).
     ///

@@ -10,6 +10,7 @@ mod error;
 mod event;
 mod format_files;
 mod ftrace_text;
+mod host;
 mod id;
 mod layout;
 mod limits;
@@ -17,7 +18,7 @@ mod merge;
 mod perf_data;
 mod read;
 mod recording;
-mod ring_buffer;
+pub mod ring_buffer;
 pub mod script;
 mod task_state;
 mod time;
@@ -26,11 +27,14 @@ mod tracepoint;
 mod wrapper;
 
 pub use error::{Error, ErrorKind, Position};
-pub use event::{Context, Event, HasReturn, LockFlags, SchedEvent, WakeFields};
+pub use event::{
+    Context, Event, HasReturn, LockFlags, LockHolder, OwnerBits, SchedEvent, WakeFields,
+};
 pub use ftrace_text::write_ftrace_text;
+pub use host::{Host, HostGroup, HostTask, SchedPolicy};
 pub use id::{CpuId, LockId, NameId, Names, Tid};
 pub use limits::Limits;
 pub use read::{read, read_with};
-pub use recording::{FormatInfo, Lost, Oddity, Recording};
+pub use recording::{FormatInfo, Lost, LostWhat, Oddity, Recording};
 pub use task_state::PrevState;
 pub use time::{Nanos, Timestamp};

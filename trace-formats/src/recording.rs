@@ -14,11 +14,23 @@ pub struct FormatInfo {
     pub kernel: Option<String>,
 }
 
+/// What a loss can have been.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LostWhat {
+    /// Any event of the CPU.
+    #[default]
+    Events,
+    /// Nothing but `resched:lock_owner`, which has a buffer of its own: the schedule is whole.
+    LockOwners,
+}
+
 /// Events that the kernel or the recorder dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lost {
     /// CPU whose buffer overran; `None` when the file does not say.
     pub cpu: Option<CpuId>,
+    /// What they can have been.
+    pub what: LostWhat,
     /// How many, when the file says; a loss of unknown size is `None`.
     pub events: Option<u64>,
     /// The last moment known to be good before the loss.

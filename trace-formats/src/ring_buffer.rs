@@ -5,14 +5,20 @@ use crate::layout::parse_field;
 
 /// Where a page keeps its time stamp, fill and data, from the `header_page` text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PageLayout {
-    pub commit_offset: usize,
-    pub commit_size: usize,
-    pub data_offset: usize,
-    pub endian: Endian,
+pub struct PageLayout {
+    pub(crate) commit_offset: usize,
+    pub(crate) commit_size: usize,
+    pub(crate) data_offset: usize,
+    pub(crate) endian: Endian,
 }
 
 impl PageLayout {
+    /// That of 64-bit little-endian kernels: eight bytes of time, eight of fill, then data.
+    #[must_use]
+    pub fn of_64_bit() -> Self {
+        Self { commit_offset: 8, commit_size: 8, data_offset: 16, endian: Endian::Little }
+    }
+
     /// Reads the `header_page` text; missing fields take the place that kernels give them.
     pub(crate) fn parse(header_page: &str, long_size: u8, endian: Endian) -> Self {
         let mut layout = Self {
@@ -37,26 +43,32 @@ impl PageLayout {
 
 /// One record of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Record<'b> {
+pub struct Record<'b> {
+    /// On the buffer's clock, nanoseconds.
     pub at: u64,
+    /// The tracepoint's record.
     pub data: &'b [u8],
 }
 
 /// What a page says was lost before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Missed {
+pub enum Missed {
+    /// Nothing.
     Nothing,
+    /// Records, nobody knows how many.
     Some,
+    /// So many records.
     Counted(u64),
 }
 
 /// Walks the records of one page.
 #[derive(Clone, Debug)]
-pub(crate) struct Page<'b> {
+pub struct Page<'b> {
     data: &'b [u8],
     at: usize,
     time: u64,
     endian: Endian,
+    /// What was lost in front of it.
     pub missed: Missed,
     /// The page declares more than it holds.
     pub is_cut: bool,
@@ -68,7 +80,8 @@ const MISSED_STORED: u64 = 1 << 30;
 
 impl<'b> Page<'b> {
     /// `None` when not even the header is there.
-    pub(crate) fn open(page: &'b [u8], layout: &PageLayout) -> Option<Self> {
+    #[must_use]
+    pub fn open(page: &'b [u8], layout: &PageLayout) -> Option<Self> {
         let endian = layout.endian;
         let time = endian.number(page.get(..8)?);
         let end = layout.commit_offset.checked_add(layout.commit_size)?;

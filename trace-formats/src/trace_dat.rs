@@ -11,7 +11,7 @@ use crate::merge::merge;
 use crate::ring_buffer::{Page, PageLayout};
 use crate::tracepoint::{Decoded, Tracepoints};
 use crate::{CpuId, Error, Event, FormatInfo, Oddity, Recording, SchedEvent, Tid, Timestamp};
-use header::{CpuData, Header};
+use header::{Buffer, CpuData, Header};
 use losses::Losses;
 
 /// The first bytes of every trace.dat.
@@ -85,12 +85,12 @@ impl CpuReader<'_> {
         let (data, damage) = inflate::cpu_data(self.bytes, self.header, self.cpu);
         let mut tally = Tally::default();
         let mut events = Vec::with_capacity(data.len() / 48);
-        for page in data.chunks(self.header.page_size) {
+        for page in data.chunks(self.cpu.page_size) {
             let Some(mut page) = Page::open(page, self.layout) else {
                 tally.cut_pages += 1;
                 continue;
             };
-            losses.page(self.cpu.cpu, page.missed);
+            losses.page((self.cpu.buffer, self.cpu.cpu), page.missed);
             self.read_page(&mut page, tracepoints, out, losses, |decoded| match decoded {
                 Decoded::Event(event) => events.push(event),
                 Decoded::Counted => {}
@@ -118,7 +118,7 @@ impl CpuReader<'_> {
         let endian = self.header.endian;
         for record in page {
             let at = Timestamp(self.header.conversion.nanos(record.at));
-            losses.record(self.cpu.cpu, at);
+            losses.record((self.cpu.buffer, self.cpu.cpu), at);
             let span = out.span.get_or_insert((at, at));
             *span = (span.0.min(at), span.1.max(at));
             take(tracepoints.decode(record.data, endian, at, self.cpu.cpu, &mut out.names));
@@ -143,7 +143,11 @@ impl CpuReader<'_> {
     }
 
     fn place(&self) -> String {
-        format!("in the buffer of CPU {}, from byte {}", self.cpu.cpu.0, self.cpu.offset)
+        let of = match self.cpu.buffer {
+            Buffer::Top => "the buffer",
+            Buffer::Owners => "the buffer `resched`",
+        };
+        format!("in {of} of CPU {}, from byte {}", self.cpu.cpu.0, self.cpu.offset)
     }
 
     fn tell(&self, damage: Option<String>, tally: &Tally, out: &mut Recording) {

@@ -4,8 +4,8 @@ use crate::bytes::Endian;
 use crate::layout::{Field, Layout};
 use crate::task_state::StateTable;
 use crate::{
-    Context, CpuId, Event, HasReturn, LockFlags, LockId, NameId, Names, SchedEvent, Tid, Timestamp,
-    WakeFields,
+    Context, CpuId, Event, HasReturn, LockFlags, LockHolder, LockId, NameId, Names, OwnerBits,
+    SchedEvent, Tid, Timestamp, WakeFields,
 };
 use std::collections::BTreeMap;
 
@@ -58,6 +58,7 @@ enum Decode {
     Begin { lock: Field, flags: Field },
     End { lock: Field, ret: Field },
     Release { lock: Field },
+    Owner { lock: Field, word: Field, flags: Field, holder: [Field; 4] },
     MutexLock { lock: Field, has_return: HasReturn },
     MutexLockReturn { lock: Field, ret: Field },
     MutexTrylock { lock: Field, ret: Field },
@@ -219,6 +220,12 @@ fn decoder(layout: &Layout) -> Option<Decode> {
         "contention_begin" => Decode::Begin { lock: f("lock_addr")?, flags: f("flags")? },
         "contention_end" => Decode::End { lock: f("lock_addr")?, ret: f("ret")? },
         "contended_release" => Decode::Release { lock: f("lock_addr")? },
+        "lock_owner" => Decode::Owner {
+            lock: f("lock_addr")?,
+            word: f("owner_raw")?,
+            flags: f("flags")?,
+            holder: [f("owner_pid")?, f("owner_prio")?, f("owner_on_cpu")?, f("owner_cpu")?],
+        },
         "hrtimer_start" => Decode::Hrtimer {
             timer: f("hrtimer")?,
             function: f("function")?,
@@ -321,6 +328,20 @@ impl Decode {
                 SchedEvent::ContentionEnd { lock: lock(l)?, ret: ret.int(r, e)? }
             }
             Self::Release { lock: l } => SchedEvent::ContendedRelease { lock: lock(l)? },
+            Self::Owner { lock: l, word, flags, holder: [pid, prio, on_cpu, cpu] } => {
+                let holder = LockHolder {
+                    tid: Tid(pid.int(r, e)?),
+                    prio: prio.int(r, e)?,
+                    is_on_cpu: on_cpu.int(r, e)? != 0,
+                    cpu: CpuId(cpu.int(r, e)?.cast_unsigned()),
+                };
+                SchedEvent::LockOwner {
+                    lock: lock(l)?,
+                    flags: LockFlags(flags.int(r, e)?.cast_unsigned()),
+                    owner: Some(holder).filter(|holder| holder.tid != Tid::IDLE),
+                    bits: OwnerBits::of_word(word.unsigned(r, e)?),
+                }
+            }
             Self::MutexLock { lock: l, has_return } => {
                 SchedEvent::MutexLock { lock: lock(l)?, has_return: *has_return }
             }

@@ -96,7 +96,12 @@ fn as_text(input: &Input, trace: &Trace) -> String {
     for question in Question::ALL {
         match question.ask(trace) {
             Ok(()) => {
-                let _ = writeln!(text, "can be asked:  {}", question.text());
+                let _ = writeln!(
+                    text,
+                    "can be asked:  {}{}",
+                    question.text(),
+                    question.precision(trace)
+                );
             }
             Err(missing) => {
                 let _ = writeln!(text, "cannot:        {missing}");

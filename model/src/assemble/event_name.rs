@@ -18,6 +18,7 @@ pub(super) fn event_name(kind: &SchedEvent) -> &'static str {
         SchedEvent::ContentionBegin { .. } => "contention_begin",
         SchedEvent::ContentionEnd { .. } => "contention_end",
         SchedEvent::ContendedRelease { .. } => "contended_release",
+        SchedEvent::LockOwner { .. } => "lock_owner",
         SchedEvent::MutexLock { .. } => "mutex_lock",
         SchedEvent::MutexLockReturn { .. } => "mutex_lock_return",
         SchedEvent::MutexTrylock { .. } => "mutex_trylock",

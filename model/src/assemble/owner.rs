@@ -8,10 +8,15 @@
 //!    between is exact; before that, tasks may come and go unseen;
 //! 3. *wakers*: whoever wakes a queued waiter released the lock, probably.
 //!
-//! Kinds with several owners at a time are never better than inferred, and those without
+//! Releases and wakers are completed by *records*: where the recorder read the owner at the begin
+//! of a wait, that is exact until the lock is seen to pass on, whatever the rules would say.
+//!
+//! Kinds with several owners at a time are not better than inferred without such a record, and those without
 //! owners are unknown. See kernel model 7.4 and 7.6.
 
 mod fill;
+mod found;
+mod pair;
 
 use crate::note::Notes;
 use crate::{
@@ -19,6 +24,8 @@ use crate::{
     SchedEvent, Task, TaskId, Timestamp,
 };
 use fill::Fill;
+pub(super) use found::Found;
+use pair::{Half, Pairs};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What became known of a lock at one moment.
@@ -40,6 +47,8 @@ pub(super) enum Fact {
     Queued,
     /// A queued waiter left the list.
     Left,
+    /// The recorder found it so.
+    Found(Found),
     /// Taken back: it contended or failed after all.
     Void,
 }
@@ -63,6 +72,8 @@ pub(super) struct Ledger {
     queued: BTreeSet<(TaskId, LockId)>,
     /// Waits begun and not ended.
     begun: BTreeSet<(TaskId, LockId)>,
+    /// Begins and records of owners that are not together yet.
+    pairs: Pairs,
 }
 
 impl Ledger {
@@ -70,6 +81,7 @@ impl Ledger {
         match *kind {
             SchedEvent::ContentionBegin { lock, flags } => self.begin(task, lock, flags, at),
             SchedEvent::ContentionEnd { lock, ret } => {
+                self.pairs.give_up(task);
                 self.begun.remove(&(task, lock));
                 if self.queued.remove(&(task, lock)) {
                     self.add(lock, at, Fact::Left);
@@ -106,12 +118,55 @@ impl Ledger {
         let kind = LockKind::of_flags(flags);
         let known = self.locks.entry(lock).or_insert_with(|| LockFacts::new(kind));
         known.kind = kind;
+        let record = self.pairs.begin(task, (lock, flags), at);
+        let found = record.and_then(|record| known.found_still(record));
         if self.begun.insert((task, lock)) {
             self.add(lock, at, Fact::Begun(task));
         }
         if !flags.has(LockFlags::SPIN) && self.queued.insert((task, lock)) {
             self.add(lock, at, Fact::Queued);
         }
+        if let Some(found) = found {
+            self.add(lock, at, Fact::Found(found));
+        } else if record.is_none() && self.pairs.has_records() {
+            // The place of a record that may follow.
+            self.add(lock, at, Fact::Void);
+        }
+        let n_facts = self.locks.get(&lock).map_or(0, |known| known.facts.len());
+        self.pairs.begun(task, n_facts);
+    }
+
+    /// The recorder found `found` to have the lock when `task` began to wait, or looked again.
+    pub(super) fn found(
+        &mut self,
+        task: TaskId,
+        (lock, flags): (LockId, LockFlags),
+        found: Found,
+        at: Timestamp,
+    ) {
+        let kind = LockKind::of_flags(flags);
+        let known = self.locks.entry(lock).or_insert_with(|| LockFacts::new(kind));
+        let n_facts = known.facts.len();
+        let begin = self.pairs.record(task, (lock, flags), at, n_facts);
+        match begin {
+            // It is true of the begin, too.
+            Some(begin) if known.keeps(begin.n_facts, found) => {
+                let place = begin.n_facts.checked_sub(1).and_then(|n| known.facts.get_mut(n));
+                match place.filter(|(_, fact)| *fact == Fact::Void) {
+                    Some(place) => place.1 = Fact::Found(found),
+                    None if begin.n_facts == n_facts => {
+                        self.add(lock, begin.at, Fact::Found(found));
+                    }
+                    None => self.add(lock, at, Fact::Found(found)),
+                }
+            }
+            _ => self.add(lock, at, Fact::Found(found)),
+        }
+    }
+
+    /// The task left its CPU: what belongs together stands on one side of that.
+    pub(super) fn left_cpu(&mut self, task: TaskId) {
+        self.pairs.give_up(task);
     }
 
     fn take_back(&mut self, task: TaskId) {
@@ -140,13 +195,14 @@ impl Ledger {
     ) -> BTreeMap<LockId, Lock> {
         let unlocks = if self.has_unlock { Unlocks::Recorded } else { Unlocks::Absent };
         let mut locks = BTreeMap::new();
+        self.pairs.finish(notes);
         for (id, known) in self.locks {
             let source = known.source(unlocks);
-            let mut fill = Fill::new(known.kind, source, span.0, (tasks, cpus));
+            let mut fill = Fill::new(known.kind, source, span, (tasks, cpus));
             for (at, fact) in known.facts {
                 fill.fact(at, fact, notes);
             }
-            let ownership = fill.finish(span.1, notes);
+            let ownership = fill.finish(notes);
             locks.insert(id, Lock { kind: known.kind, ownership });
         }
         for wait in waits {
@@ -165,6 +221,24 @@ impl Ledger {
 impl LockFacts {
     fn new(kind: LockKind) -> Self {
         Self { kind, facts: Vec::new(), has_release: false, has_calls: false }
+    }
+
+    /// What a record found, when it is as true now.
+    fn found_still(&self, record: Half) -> Option<Found> {
+        let (_, Fact::Found(found)) = *self.facts.get(record.n_facts)? else { return None };
+        self.keeps(record.n_facts + 1, found).then_some(found)
+    }
+
+    /// Whether the facts from this one on leave the lock with whom it was found.
+    fn keeps(&self, from: usize, found: Found) -> bool {
+        let mut facts = self.facts.iter().skip(from);
+        facts.all(|(_, fact)| match *fact {
+            Fact::Queued | Fact::Left | Fact::Void => true,
+            Fact::Begun(task) => found != Found::Owner(task),
+            Fact::Won(task) => found == Found::Owner(task),
+            Fact::Found(again) => found == again,
+            _ => false,
+        })
     }
 
     /// Calls of a mutex are worth something only where releases are recorded too.

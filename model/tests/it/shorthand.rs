@@ -3,11 +3,12 @@
 //! `MICROSECONDS CPU RUNNING EVENT ARGUMENTS`, as in `10 0 low begin m 33`. Tasks and locks are
 //! named; thread ids follow the order of names from 1 on; `idle` is the idle task. `low@139` has
 //! kernel priority 139, which is 120 without.
+//! `owner m 33 low 1` says that the recorder found `low`, or `nobody`, and the owner word's bits.
 //! `|` in front of the event puts it in an interrupt. `lost CPU FROM TO` is a loss.
 
 use model::{
-    Context, CpuId, Event, HasReturn, LockFlags, LockId, Lost, PrevState, Recording, SchedEvent,
-    Tid, Timestamp, WakeFields,
+    Context, CpuId, Event, HasReturn, LockFlags, LockHolder, LockId, Lost, LostWhat, OwnerBits,
+    PrevState, Recording, SchedEvent, Tid, Timestamp, WakeFields,
 };
 
 /// Tasks in order of mention.
@@ -64,7 +65,13 @@ impl Shorthand {
         if let ["lost", cpu, from, to] = words[..] {
             let (after, before) = (micros(from), micros(to));
             let cpu = Some(CpuId(number(cpu)));
-            return self.recording.lost.push(Lost { cpu, events: None, after, before });
+            return self.recording.lost.push(Lost {
+                cpu,
+                what: LostWhat::Events,
+                events: None,
+                after,
+                before,
+            });
         }
         let in_irq = words.get(3) == Some(&"|");
         let rest = &words[if in_irq { 4 } else { 3 }..];
@@ -114,6 +121,17 @@ impl Shorthand {
             ["end", lock, ret] => {
                 SchedEvent::ContentionEnd { lock: self.lock(lock), ret: number(ret) }
             }
+            ["owner", lock, flags, who, bits] => SchedEvent::LockOwner {
+                lock: self.lock(lock),
+                flags: LockFlags(number(flags)),
+                owner: (who != "nobody").then(|| LockHolder {
+                    tid: self.tid(who),
+                    prio: prio(who),
+                    is_on_cpu: false,
+                    cpu: CpuId(0),
+                }),
+                bits: OwnerBits(number(bits)),
+            },
             ["release", lock] => SchedEvent::ContendedRelease { lock: self.lock(lock) },
             ["lock", lock] => {
                 SchedEvent::MutexLock { lock: self.lock(lock), has_return: HasReturn::No }

@@ -1,8 +1,8 @@
 //! Events in an order that no kernel emits.
 
 use model::{
-    Context, CpuId, Event, HasReturn, LockFlags, LockId, Lost, PrevState, Recording, SchedEvent,
-    Tid, Timestamp, WakeFields,
+    Context, CpuId, Event, HasReturn, LockFlags, LockHolder, LockId, Lost, LostWhat, OwnerBits,
+    PrevState, Recording, SchedEvent, Tid, Timestamp, WakeFields,
 };
 
 /// A small generator: the same seed, the same soup.
@@ -43,7 +43,7 @@ fn kind(d: &mut Dice, recording: &mut Recording) -> SchedEvent {
         PrevState::Dead,
         PrevState::Unknown,
     ];
-    match d.roll(16) {
+    match d.roll(18) {
         0..3 => SchedEvent::Switch {
             prev: d.tid(),
             prev_comm: comm,
@@ -67,6 +67,13 @@ fn kind(d: &mut Dice, recording: &mut Recording) -> SchedEvent {
         11 => SchedEvent::MutexLock { lock, has_return: HasReturn::Yes },
         12 => SchedEvent::MutexUnlock { lock },
         13 => SchedEvent::MutexTrylock { lock, ret: 1 },
+        15..17 => {
+            let flags = [4, 32, 33][usize::try_from(d.roll(3)).expect("small")];
+            let bits = OwnerBits::of_word(d.roll(8));
+            let holder = LockHolder { tid: d.tid(), prio, is_on_cpu: true, cpu };
+            let owner = (d.roll(3) > 0).then_some(holder);
+            SchedEvent::LockOwner { lock, flags: LockFlags(flags), owner, bits }
+        }
         14 => SchedEvent::Donor { donor: d.tid(), running: tid },
         _ => SchedEvent::MutexLockReturn { lock, ret },
     }
@@ -85,8 +92,9 @@ pub(crate) fn soup(seed: u64) -> Recording {
         recording.events.push(Event { at: Timestamp(at), cpu, context, tid, kind });
         if d.roll(40) == 0 {
             let (after, before) = (Timestamp(at), Timestamp(at.saturating_add(d.roll(20))));
+            let what = if d.roll(2) == 0 { LostWhat::Events } else { LostWhat::LockOwners };
             let cpu = (d.roll(2) == 0).then(|| d.cpu());
-            recording.lost.push(Lost { cpu, events: None, after, before });
+            recording.lost.push(Lost { cpu, what, events: None, after, before });
         }
     }
     recording

@@ -5,7 +5,8 @@
 
 use crate::task_state::{StateTable, state_of_letter};
 use crate::{
-    CpuId, HasReturn, LockFlags, LockId, NameId, Names, PrevState, SchedEvent, Tid, WakeFields,
+    CpuId, HasReturn, LockFlags, LockHolder, LockId, NameId, Names, OwnerBits, PrevState,
+    SchedEvent, Tid, WakeFields,
 };
 
 /// The longest task name that the kernel's records hold.
@@ -29,6 +30,7 @@ pub(super) fn parse(
         "sched_pi_setprio" => pi_setprio(payload, names),
         "sched_stat_runtime" => stat_runtime(payload),
         "contention_begin" | "contention_end" | "contended_release" => lock_event(event, payload),
+        "lock_owner" => lock_owner(payload),
         "hrtimer_start" => hrtimer(payload, names),
         "resched_donor" | "resched_proxy_migrate" | "resched_proxy_return" => own(event, payload),
         _ if event.starts_with("mutex_") => {
@@ -247,6 +249,23 @@ fn lock_event(event: &str, text: &str) -> Option<SchedEvent> {
         }
         "contention_end" => SchedEvent::ContentionEnd { lock, ret: int(find("ret")?)? },
         _ => SchedEvent::ContendedRelease { lock },
+    })
+}
+
+/// `lock_addr=0x… owner_raw=0x… flags=33 owner_pid=…`
+fn lock_owner(text: &str) -> Option<SchedEvent> {
+    let number = |key| value(text, key).and_then(int);
+    let holder = LockHolder {
+        tid: Tid(number("owner_pid")?),
+        prio: number("owner_prio")?,
+        is_on_cpu: number("owner_on_cpu")? != 0,
+        cpu: cpu(value(text, "owner_cpu")?)?,
+    };
+    Some(SchedEvent::LockOwner {
+        lock: LockId(address(value(text, "lock_addr")?)?),
+        flags: lock_flags(value(text, "flags")?)?,
+        owner: Some(holder).filter(|holder| holder.tid != Tid::IDLE),
+        bits: OwnerBits::of_word(address(value(text, "owner_raw")?)?),
     })
 }
 

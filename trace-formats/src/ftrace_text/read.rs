@@ -5,7 +5,8 @@ use super::line::{Line, Style};
 use super::payload;
 use crate::merge::sort_by_time;
 use crate::{
-    CpuId, Error, ErrorKind, Event, FormatInfo, Lost, Oddity, Position, Recording, Tid, Timestamp,
+    CpuId, Error, ErrorKind, Event, FormatInfo, Lost, LostWhat, Oddity, Position, Recording, Tid,
+    Timestamp,
 };
 use std::collections::BTreeMap;
 
@@ -72,7 +73,13 @@ impl Reader {
             Other::Lost(cpu, events) => {
                 let start = self.out.span.map_or(Timestamp(0), |(first, _)| first);
                 let after = self.seen.get(&cpu).map_or(start, |(_, last)| *last);
-                self.open.push(Lost { cpu: Some(cpu), events, after, before: after });
+                self.open.push(Lost {
+                    cpu: Some(cpu),
+                    what: LostWhat::Events,
+                    events,
+                    after,
+                    before: after,
+                });
             }
             Other::Unknown => self.odd(number, "is no record; it was left out"),
         }
@@ -167,7 +174,13 @@ impl Reader {
         if overwritten > 0 {
             // Each CPU's buffer keeps its newest records: what is missing lies before its first.
             let before = self.seen.values().map(|(first, _)| *first).max().unwrap_or(first);
-            self.out.lost.push(Lost { cpu: None, events: Some(overwritten), after: first, before });
+            self.out.lost.push(Lost {
+                cpu: None,
+                what: LostWhat::Events,
+                events: Some(overwritten),
+                after: first,
+                before,
+            });
         }
         if self.records < inside {
             let text = format!(

@@ -2,11 +2,12 @@
 //!
 //! Times have nine decimals and payloads are `key=value`, so nothing of the
 //! events is lost, with one exception: control characters in a task's name
-//! would end its line and are written as `?`.
+//! would end its line and are written as `?`. A loss of lock owners alone is
+//! left out: as text it would be one of all events of its CPU.
 
 use super::payload::LOCK_FLAG_NAMES;
 use crate::{
-    Context, CpuId, Event, HasReturn, LockFlags, Lost, NameId, Recording, SchedEvent, Tid,
+    Context, CpuId, Event, HasReturn, LockFlags, Lost, LostWhat, NameId, Recording, SchedEvent, Tid,
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ pub fn write_ftrace_text(recording: &Recording, out: &mut impl Write) -> fmt::Re
     write_header(recording, out)?;
     let mut writer = Writer { recording, comms: BTreeMap::new(), first_seen: true };
     writer.learn_first_names();
-    let mut losses: Vec<&Lost> = recording.lost.iter().filter(|l| l.cpu.is_some()).collect();
+    let mut losses: Vec<&Lost> = told(recording).filter(|l| l.cpu.is_some()).collect();
     losses.sort_by_key(|lost| (lost.before, lost.cpu));
     let mut losses = losses.into_iter().peekable();
     for event in &recording.events {
@@ -41,9 +42,14 @@ pub fn write_ftrace_text(recording: &Recording, out: &mut impl Write) -> fmt::Re
     losses.try_for_each(|lost| write_lost(lost, out))
 }
 
+/// The losses that the text can tell.
+fn told(recording: &Recording) -> impl Iterator<Item = &Lost> {
+    recording.lost.iter().filter(|lost| lost.what == LostWhat::Events)
+}
+
 fn write_header(recording: &Recording, out: &mut impl Write) -> fmt::Result {
     let inside = recording.events.len() as u64;
-    let lost: u64 = recording.lost.iter().filter_map(|lost| lost.events).sum();
+    let lost: u64 = told(recording).filter_map(|lost| lost.events).sum();
     let cpus: Vec<String> = recording.cpus.iter().map(|cpu| cpu.0.to_string()).collect();
     write!(out, "# tracer: nop\n# resched cpus={}", cpus.join(","))?;
     let format = recording.format.as_ref();
@@ -259,6 +265,12 @@ fn write_lock(kind: &SchedEvent, out: &mut impl Write) -> fmt::Result {
             write!(out, "contention_end: {lock} (ret={ret})")
         }
         SchedEvent::ContendedRelease { lock } => write!(out, "contended_release: {lock}"),
+        SchedEvent::LockOwner { lock, flags, owner, bits } => {
+            write!(out, "lock_owner: lock_addr={lock} owner_raw={:#x} flags={}", bits.0, flags.0)?;
+            let (tid, prio, on_cpu, cpu) =
+                owner.map_or((0, 0, 0, 0), |o| (o.tid.0, o.prio, i32::from(o.is_on_cpu), o.cpu.0));
+            write!(out, " owner_pid={tid} owner_prio={prio} owner_on_cpu={on_cpu} owner_cpu={cpu}")
+        }
         SchedEvent::MutexLock { lock, has_return: HasReturn::No } => {
             write!(out, "mutex_lock_in: lock={lock}")
         }

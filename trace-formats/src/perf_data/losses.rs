@@ -6,7 +6,7 @@
 //! file: mostly the same samples, but also those after which nothing fitted any more.
 
 use super::bits::Sample;
-use crate::{CpuId, Lost, Timestamp};
+use crate::{CpuId, Lost, LostWhat, Timestamp};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, Default)]
@@ -47,7 +47,7 @@ impl Losses {
             None => self.newest.values().min().copied(),
         };
         let after = newest.map_or(before, |newest| newest.min(before));
-        self.lost.push(Lost { cpu, events: Some(events), after, before });
+        self.lost.push(Lost { cpu, what: LostWhat::Events, events: Some(events), after, before });
     }
 
     /// All losses, ordered by time.
@@ -60,7 +60,13 @@ impl Losses {
             if untold > 0 {
                 let newest = cpu.and_then(|cpu| self.newest.get(&cpu).copied());
                 let after = newest.unwrap_or(start);
-                self.lost.push(Lost { cpu, events: Some(untold), after, before: end.max(after) });
+                self.lost.push(Lost {
+                    cpu,
+                    what: LostWhat::Events,
+                    events: Some(untold),
+                    after,
+                    before: end.max(after),
+                });
             }
         }
         self.lost.sort_by_key(|lost| (lost.after, lost.before, lost.cpu));
@@ -87,6 +93,7 @@ mod tests {
         losses.record(4, &id(None, 1));
         let lost = |events, after, before| Lost {
             cpu: Some(CpuId(1)),
+            what: LostWhat::Events,
             events: Some(events),
             after: Timestamp(after),
             before: Timestamp(before),

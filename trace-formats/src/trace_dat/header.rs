@@ -15,10 +15,32 @@ pub(super) enum Compression {
     Zstd,
 }
 
+/// Which of a file's buffers; others are not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Buffer {
+    /// The one without a name, which has the events.
+    Top,
+    /// The instance in which our own recorder keeps the owners of locks.
+    Owners,
+}
+
+impl Buffer {
+    /// The buffer of this name; `None` for those that are not read.
+    pub(super) fn of_name(name: &str) -> Option<Self> {
+        match name {
+            "" => Some(Self::Top),
+            "resched" => Some(Self::Owners),
+            _ => None,
+        }
+    }
+}
+
 /// Where one CPU's buffer lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CpuData {
+    pub buffer: Buffer,
     pub cpu: CpuId,
+    pub page_size: usize,
     pub offset: u64,
     pub size: u64,
     pub compressed: bool,
@@ -66,7 +88,9 @@ pub(super) struct Header {
     pub clock: Option<String>,
     pub kernel: Option<String>,
     pub n_cpus: Option<u32>,
-    pub stats: BTreeMap<CpuId, CpuStat>,
+    pub stats: BTreeMap<(Buffer, CpuId), CpuStat>,
+    /// Whose counts the next ones are; `None` for a buffer that is not read.
+    pub stats_of: Option<Buffer>,
     pub conversion: Conversion,
     pub cpus: Vec<CpuData>,
     pub oddities: Vec<Oddity>,
@@ -95,7 +119,7 @@ impl Header {
             u32::try_from(self.endian.number(bytes)).unwrap_or(0)
         };
         match id {
-            2 => self.stats.extend(cpu_stat(&c_text(data))),
+            2 => self.cpu_stat(&c_text(data)),
             4 => self.clock = chosen_clock(&c_text(data)),
             5 => self.kernel = kernel_of_uname(&c_text(data)),
             7 => self.conversion.offset_ns = c_text(data).trim().parse().unwrap_or(0),
@@ -107,6 +131,15 @@ impl Header {
             ),
             14 if word(0) > 0 => self.conversion.tsc = Some((word(0), word(4))),
             _ => {}
+        }
+    }
+
+    /// Counts of one CPU, or `Buffer: NAME` in front of those of an instance.
+    fn cpu_stat(&mut self, text: &str) {
+        if let Some(name) = text.trim_start().strip_prefix("Buffer: ") {
+            self.stats_of = Buffer::of_name(name.trim());
+        } else if let (Some(buffer), Some((cpu, stat))) = (self.stats_of, cpu_stat(text)) {
+            self.stats.insert((buffer, cpu), stat);
         }
     }
 
@@ -178,13 +211,14 @@ pub(super) fn read(
         kernel: None,
         n_cpus: None,
         stats: BTreeMap::new(),
+        stats_of: Some(Buffer::Top),
         conversion: Conversion::default(),
         cpus: Vec::new(),
         oddities: Vec::new(),
         limit: limits.unpacked,
     };
     if version == 6 {
-        v6::read(&mut c, &mut header, tracepoints)?;
+        v6::read(bytes, &mut c, &mut header, tracepoints)?;
     } else {
         v7::read(bytes, &mut c, &mut header, tracepoints)?;
     }

@@ -1,6 +1,6 @@
 //! Packed sections and CPU buffers of version 7 files.
 
-use super::header::{Compression, CpuData, Header};
+use super::header::{Buffer, Compression, CpuData, Header};
 use crate::bytes::Cursor;
 use crate::{CpuId, Error, ErrorKind, Position};
 use std::borrow::Cow;
@@ -165,11 +165,14 @@ pub(super) fn recover_buffers(bytes: &[u8], first: u64, header: &mut Header) {
             .odd(&Position::Byte(bytes.len() as u64), format!("{lost}, and in front of them"));
     };
     let n_cpus = header.n_cpus.unwrap_or(1);
+    // Instances stand behind it.
+    let (buffer, page_size) = (Buffer::Top, header.page_size);
     if header.compression == Compression::None {
         if n_cpus == 1 {
             let offset = page_aligned(section, header);
             let size = (bytes.len() as u64).saturating_sub(offset);
-            header.cpus.push(CpuData { cpu: CpuId(0), offset, size, compressed: false });
+            let cpu = CpuId(0);
+            header.cpus.push(CpuData { buffer, cpu, page_size, offset, size, compressed: false });
             return header.odd(&Position::Byte(section), format!("{lost}: all pages are CPU 0's"));
         }
         let text = format!("{lost}: pages cannot be told apart by CPU and are not read");
@@ -180,7 +183,7 @@ pub(super) fn recover_buffers(bytes: &[u8], first: u64, header: &mut Header) {
         let offset = page_aligned(at, header);
         let mut c = cursor(bytes, offset, header);
         let Ok(count) = c.u32("a packed buffer") else { break };
-        header.cpus.push(CpuData { cpu, offset, size: 1, compressed: true });
+        header.cpus.push(CpuData { buffer, cpu, page_size, offset, size: 1, compressed: true });
         let mut is_whole = true;
         for _ in 0..count {
             let packed = c.u32("a chunk").and_then(|packed| Ok((packed, c.u32("a chunk")?)));

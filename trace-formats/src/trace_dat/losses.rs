@@ -1,14 +1,14 @@
 //! What a trace.dat says was lost: marks on pages and the kernel's totals, each loss once.
 
-use super::header::CpuStat;
+use super::header::{Buffer, CpuStat};
 use crate::ring_buffer::Missed;
-use crate::{CpuId, Lost, Timestamp};
+use crate::{CpuId, Lost, LostWhat, Timestamp};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Losses {
     lost: Vec<Lost>,
-    cpus: BTreeMap<CpuId, CpuTimes>,
+    cpus: BTreeMap<(Buffer, CpuId), CpuTimes>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -20,17 +20,17 @@ struct CpuTimes {
 }
 
 impl Losses {
-    /// A page of this CPU begins.
-    pub(super) fn page(&mut self, cpu: CpuId, missed: Missed) {
-        let times = self.cpus.entry(cpu).or_insert(CpuTimes { seen: None, open: missed });
+    /// A page of this buffer and CPU begins.
+    pub(super) fn page(&mut self, place: (Buffer, CpuId), missed: Missed) {
+        let times = self.cpus.entry(place).or_insert(CpuTimes { seen: None, open: missed });
         if missed != Missed::Nothing {
             times.open = missed;
         }
     }
 
-    /// A record of this CPU was read.
-    pub(super) fn record(&mut self, cpu: CpuId, at: Timestamp) {
-        let Some(times) = self.cpus.get_mut(&cpu) else { return };
+    /// A record of this buffer and CPU was read.
+    pub(super) fn record(&mut self, place: (Buffer, CpuId), at: Timestamp) {
+        let Some(times) = self.cpus.get_mut(&place) else { return };
         let missed = std::mem::replace(&mut times.open, Missed::Nothing);
         let after = times.seen.map_or(at, |(_, newest)| newest);
         times.seen = Some((times.seen.map_or(at, |(first, _)| first), at));
@@ -39,7 +39,8 @@ impl Losses {
                 Missed::Counted(events) => Some(events),
                 _ => None,
             };
-            self.lost.push(Lost { cpu: Some(cpu), events, after, before: at });
+            let (what, cpu) = (what(place.0), Some(place.1));
+            self.lost.push(Lost { cpu, what, events, after, before: at });
         }
     }
 
@@ -50,12 +51,13 @@ impl Losses {
     /// lie before a CPU's first record, dropped ones behind its last.
     pub(super) fn finish(
         mut self,
-        stats: &BTreeMap<CpuId, CpuStat>,
+        stats: &BTreeMap<(Buffer, CpuId), CpuStat>,
         span: Option<(Timestamp, Timestamp)>,
     ) -> Vec<Lost> {
         let (start, end) = span.unwrap_or_default();
-        for (cpu, stat) in stats {
-            let own = self.lost.iter_mut().filter(|lost| lost.cpu == Some(*cpu));
+        for (place, stat) in stats {
+            let (what, cpu) = (what(place.0), Some(place.1));
+            let own = self.lost.iter_mut().filter(|lost| (lost.what, lost.cpu) == (what, cpu));
             let (mut told, mut unsized_losses) = (0u64, Vec::new());
             for lost in own {
                 match lost.events {
@@ -74,18 +76,26 @@ impl Losses {
             if !unsized_losses.is_empty() {
                 continue;
             }
-            let seen = self.cpus.get(cpu).and_then(|times| times.seen);
+            let seen = self.cpus.get(place).and_then(|times| times.seen);
             let (first, newest) = seen.unwrap_or((end, start));
             let dropped = rest.min(stat.dropped);
             for (events, after, before) in [(rest - dropped, start, first), (dropped, newest, end)]
             {
                 if events > 0 {
-                    self.lost.push(Lost { cpu: Some(*cpu), events: Some(events), after, before });
+                    self.lost.push(Lost { cpu, what, events: Some(events), after, before });
                 }
             }
         }
         self.lost.sort_by_key(|lost| (lost.after, lost.before, lost.cpu));
         self.lost
+    }
+}
+
+/// What a buffer can lose.
+fn what(buffer: Buffer) -> LostWhat {
+    match buffer {
+        Buffer::Top => LostWhat::Events,
+        Buffer::Owners => LostWhat::LockOwners,
     }
 }
 
@@ -96,10 +106,10 @@ mod tests {
     fn losses(marks: &[(Missed, u64)], stat: CpuStat) -> Vec<(Option<u64>, u64, u64)> {
         let mut losses = Losses::default();
         for (missed, at) in marks {
-            losses.page(CpuId(0), *missed);
-            losses.record(CpuId(0), Timestamp(*at));
+            losses.page((Buffer::Top, CpuId(0)), *missed);
+            losses.record((Buffer::Top, CpuId(0)), Timestamp(*at));
         }
-        let stats = BTreeMap::from([(CpuId(0), stat)]);
+        let stats = BTreeMap::from([((Buffer::Top, CpuId(0)), stat)]);
         let found = losses.finish(&stats, Some((Timestamp(1), Timestamp(99))));
         found.iter().map(|lost| (lost.events, lost.after.0, lost.before.0)).collect()
     }

@@ -1,12 +1,13 @@
 //! Version 6: everything in one fixed order.
 
-use super::header::{CpuData, Header};
+use super::header::{Buffer, CpuData, Header};
 use crate::bytes::{Cursor, c_text};
 use crate::tracepoint::Tracepoints;
 use crate::{CpuId, Error, ErrorKind, format_files};
 
 /// Reads what follows the page size, up to the table of CPU buffers.
 pub(super) fn read(
+    bytes: &[u8],
     c: &mut Cursor<'_>,
     header: &mut Header,
     tp: &mut Tracepoints,
@@ -19,8 +20,9 @@ pub(super) fn read(
     format_files::skip_task_names(c)?;
     let n_cpus = c.u32("the number of CPUs")?;
     let mut tag = c.take(10, "the buffer type")?;
+    let mut owners = None;
     if tag.starts_with(b"options") {
-        options(c, header)?;
+        owners = options(c, header)?;
         tag = c.take(10, "the buffer type")?;
     }
     if tag.starts_with(b"latency") {
@@ -32,19 +34,48 @@ pub(super) fn read(
         let what = "neither `flyrecord` nor `options` follows the task names: the file is damaged";
         return Err(c.invalid(what.to_owned()));
     }
-    for cpu in 0..n_cpus {
-        let offset = c.u64("the table of CPU buffers")?;
-        let size = c.u64("the table of CPU buffers")?;
-        header.cpus.push(CpuData { cpu: CpuId(cpu), offset, size, compressed: false });
+    table(c, (Buffer::Top, n_cpus), header)?;
+    if let Some(offset) = owners
+        && let Err(error) = instance(bytes, offset, n_cpus, header)
+    {
+        header.odd(&error.at, format!("{}; the owners of locks are not read", error.kind));
     }
     Ok(())
 }
 
-fn options(c: &mut Cursor<'_>, header: &mut Header) -> Result<(), Error> {
+/// The table of a buffer that is no file's first one, behind a tag of its own.
+fn instance(bytes: &[u8], offset: u64, n_cpus: u32, header: &mut Header) -> Result<(), Error> {
+    let rest = usize::try_from(offset).ok().and_then(|offset| bytes.get(offset..));
+    let mut c = Cursor::new(rest.unwrap_or_default(), offset, header.endian);
+    let tag = c.take(10, "the buffer type of an instance")?;
+    if !tag.starts_with(b"flyrecord") {
+        return Err(c.invalid("no `flyrecord` stands where an instance's should".to_owned()));
+    }
+    table(&mut c, (Buffer::Owners, n_cpus), header)
+}
+
+/// Where each CPU's part of a buffer lies.
+fn table(
+    c: &mut Cursor<'_>,
+    (buffer, n_cpus): (Buffer, u32),
+    header: &mut Header,
+) -> Result<(), Error> {
+    let page_size = header.page_size;
+    for cpu in (0..n_cpus).map(CpuId) {
+        let offset = c.u64("the table of CPU buffers")?;
+        let size = c.u64("the table of CPU buffers")?;
+        header.cpus.push(CpuData { buffer, cpu, page_size, offset, size, compressed: false });
+    }
+    Ok(())
+}
+
+/// Returns where the instance with the owners of locks has its table.
+fn options(c: &mut Cursor<'_>, header: &mut Header) -> Result<Option<u64>, Error> {
+    let mut owners = None;
     loop {
         let id = c.u16("an option")?;
         if id == 0 {
-            return Ok(());
+            return Ok(owners);
         }
         let size = c.u32("an option")?;
         let at = c.position();
@@ -52,6 +83,9 @@ fn options(c: &mut Cursor<'_>, header: &mut Header) -> Result<(), Error> {
         // An instance: the offset of its own table of buffers, then its name.
         let instance = c_text(data.get(8..).unwrap_or_default());
         match id {
+            3 if Buffer::of_name(&instance) == Some(Buffer::Owners) => {
+                owners = data.get(..8).map(|offset| header.endian.number(offset));
+            }
             3 if !instance.is_empty() => {
                 header.odd(&at, format!("the buffer of instance `{instance}` is not read"));
             }

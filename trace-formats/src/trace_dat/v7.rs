@@ -1,6 +1,6 @@
 //! Version 7: sections in any order, found through chains of options.
 
-use super::header::{Compression, CpuData, Header, chosen_clock, valid_page_size};
+use super::header::{Buffer, Compression, CpuData, Header, chosen_clock, valid_page_size};
 use super::inflate;
 use crate::bytes::{Cursor, Endian, c_text};
 use crate::tracepoint::Tracepoints;
@@ -43,8 +43,10 @@ pub(super) fn read(
     for option in &options {
         described(bytes, header, tp, option)?;
     }
-    for option in options.iter().filter(|o| o.id == option::BUFFER) {
-        buffer(option, header)?;
+    for wanted in [Buffer::Top, Buffer::Owners] {
+        for option in options.iter().filter(|o| o.id == option::BUFFER) {
+            buffer(option, wanted, header)?;
+        }
     }
     if header.cpus.is_empty() {
         inflate::recover_buffers(bytes, c.offset() as u64, header);
@@ -144,21 +146,40 @@ fn described(
     Ok(())
 }
 
-/// A buffer option: section, name, clock, page size, CPUs.
-fn buffer(option: &FileOption, header: &mut Header) -> Result<(), Error> {
+/// A buffer option: section, name, clock, page size, CPUs. Does nothing when it is not the wanted
+/// one; the top buffer comes first, whose clock is the file's.
+fn buffer(option: &FileOption, wanted: Buffer, header: &mut Header) -> Result<(), Error> {
     let mut c = Cursor::new(&option.data, option.at, header.endian);
     let section = c.u64("a buffer option")?;
     let name = c_text(c.c_string("a buffer's name")?).into_owned();
     let clock = c_text(c.c_string("a buffer's clock")?).into_owned();
-    if !name.is_empty() {
-        let text = format!("the buffer of instance `{name}` is not read");
-        header.odd(&Position::Byte(section), text);
+    let Some(buffer) = Buffer::of_name(&name) else {
+        if wanted == Buffer::Top {
+            let text = format!("the buffer of instance `{name}` is not read");
+            header.odd(&Position::Byte(section), text);
+        }
+        return Ok(());
+    };
+    if buffer != wanted {
         return Ok(());
     }
-    if !clock.is_empty() {
-        header.clock = chosen_clock(&clock);
+    let clock = chosen_clock(&clock);
+    match buffer {
+        Buffer::Top if clock.is_some() => header.clock = clock,
+        Buffer::Owners if clock.is_some() && header.clock.is_some() && clock != header.clock => {
+            let text = format!(
+                "the buffer of instance `{name}` is not read: its clock `{}` is not that of the \
+                 others, `{}`",
+                clock.unwrap_or_default(),
+                header.clock.as_deref().unwrap_or_default()
+            );
+            header.odd(&Position::Byte(section), text);
+            return Ok(());
+        }
+        Buffer::Top | Buffer::Owners => {}
     }
-    if let Some(page_size) = valid_page_size(c.u32("a buffer's page size")?) {
+    let page_size = valid_page_size(c.u32("a buffer's page size")?).unwrap_or(header.page_size);
+    if buffer == Buffer::Top {
         header.page_size = page_size;
     }
     for _ in 0..c.u32("a buffer's number of CPUs")? {
@@ -166,7 +187,7 @@ fn buffer(option: &FileOption, header: &mut Header) -> Result<(), Error> {
         let offset = c.u64("a CPU's buffer")?;
         let size = c.u64("a CPU's buffer")?;
         let compressed = header.compression != Compression::None;
-        header.cpus.push(CpuData { cpu, offset, size, compressed });
+        header.cpus.push(CpuData { buffer, cpu, page_size, offset, size, compressed });
     }
     Ok(())
 }

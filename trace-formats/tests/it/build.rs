@@ -34,6 +34,37 @@ format:
 print fmt: \"\"
 ";
 
+/// The record of our own recorder.
+const OWNER: &str = "name: lock_owner
+ID: 317
+format:
+\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;
+\tfield:unsigned char common_flags;\toffset:2;\tsize:1;\tsigned:0;
+\tfield:unsigned char common_preempt_count;\toffset:3;\tsize:1;\tsigned:0;
+\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;
+
+\tfield:void * lock_addr;\toffset:8;\tsize:8;\tsigned:0;
+\tfield:u64 owner_raw;\toffset:16;\tsize:8;\tsigned:0;
+\tfield:unsigned int flags;\toffset:24;\tsize:4;\tsigned:0;
+\tfield:int owner_pid;\toffset:28;\tsize:4;\tsigned:1;
+\tfield:int owner_prio;\toffset:32;\tsize:4;\tsigned:1;
+\tfield:int owner_on_cpu;\toffset:36;\tsize:4;\tsigned:1;
+\tfield:int owner_cpu;\toffset:40;\tsize:4;\tsigned:1;
+
+print fmt: \"\"
+";
+
+/// A buffer beside the one that has the events.
+#[derive(Clone, Debug)]
+pub(crate) struct Instance {
+    pub name: &'static str,
+    pub clock: &'static str,
+    /// One CPU each.
+    pub pages: Vec<Vec<u8>>,
+    /// The kernel's counts, as options of the file.
+    pub stats: Vec<String>,
+}
+
 pub(crate) struct Writer {
     pub bytes: Vec<u8>,
     shape: Shape,
@@ -114,6 +145,41 @@ pub(crate) fn page(shape: Shape, pids: (u64, u64)) -> Vec<u8> {
     page.bytes
 }
 
+/// What is in front of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    Nothing,
+    Lost,
+}
+
+/// One page of owners: WAITER finds OWNER so many nanoseconds after the page's time; 0 is nobody.
+pub(crate) fn owner_page(shape: Shape, records: &[(u64, u64, u64)], before: Before) -> Vec<u8> {
+    let mut data = Writer::new(shape);
+    let mut now = 0;
+    for (at, waiter, owner) in records {
+        let (delta, words) = (at - now, 11);
+        now = *at;
+        data.number(if shape.is_big { words << 27 | delta } else { delta << 5 | words }, 4);
+        data.number(317, 2);
+        data.number(0, 2);
+        data.number(*waiter, 4);
+        data.number(0xffff_8881_0000_0010, 8);
+        data.number(if *owner == 0 { 0 } else { 0xffff_8882_0000_0001 }, 8);
+        data.number(33, 4);
+        data.number(*owner, 4);
+        data.number(if *owner == 0 { 0 } else { 139 }, 4);
+        data.number(u64::from(*owner != 0), 4);
+        data.number(u64::from(*owner != 0), 4);
+    }
+    let missed = if before == Before::Lost { 1 << 31 } else { 0 };
+    let mut page = Writer::new(shape);
+    page.number(7_000_000_000, 8);
+    page.number(data.bytes.len() as u64 | missed, shape.long_size);
+    page.bytes.extend(data.bytes);
+    page.pad_to(PAGE);
+    page.bytes
+}
+
 fn head(shape: Shape) -> Writer {
     let mut w = Writer::new(shape);
     w.bytes.extend(b"\x17\x08\x44tracing");
@@ -136,12 +202,17 @@ fn header_page(w: &mut Writer) {
     w.sized("");
 }
 
-fn event_systems(w: &mut Writer) {
-    w.number(1, 4);
+fn event_systems(w: &mut Writer, instance: Option<&Instance>) {
+    w.number(1 + u64::from(instance.is_some()), 4);
     w.text("sched");
     w.number(1, 4);
     let format = switch_format(w.shape.long_size);
     w.sized(&format);
+    if instance.is_some() {
+        w.text("resched");
+        w.number(1, 4);
+        w.sized(OWNER);
+    }
 }
 
 /// A whole file: the given pages, one CPU each.
@@ -151,14 +222,43 @@ pub(crate) fn trace_dat(shape: Shape, pages: &[Vec<u8>]) -> Vec<u8> {
 }
 
 fn version_6(shape: Shape, pages: &[Vec<u8>]) -> Vec<u8> {
+    version_6_with(shape, pages, None)
+}
+
+/// A version 6 file, and a second buffer behind the first one.
+pub(crate) fn version_6_with(
+    shape: Shape,
+    pages: &[Vec<u8>],
+    instance: Option<&Instance>,
+) -> Vec<u8> {
     let mut w = head(shape);
     header_page(&mut w);
     w.number(0, 4);
-    event_systems(&mut w);
+    event_systems(&mut w, instance);
     w.number(0, 4);
     w.number(0, 4);
     w.number(0, 8);
     w.number(pages.len() as u64, 4);
+    let place = instance.map(|instance| {
+        w.bytes.extend(b"options  \0");
+        w.number(3, 2);
+        w.number(8 + instance.name.len() as u64 + 1, 4);
+        let place = w.bytes.len();
+        w.number(0, 8);
+        w.text(instance.name);
+        w.number(0, 2);
+        place
+    });
+    table_and_pages(&mut w, pages);
+    if let (Some(instance), Some(place)) = (instance, place) {
+        let offset = number(shape, w.bytes.len() as u64);
+        w.bytes[place..place + 8].copy_from_slice(&offset);
+        table_and_pages(&mut w, &instance.pages);
+    }
+    w.bytes
+}
+
+fn table_and_pages(w: &mut Writer, pages: &[Vec<u8>]) {
     w.bytes.extend(b"flyrecord\0");
     let first = (w.bytes.len() + 16 * pages.len()).next_multiple_of(PAGE);
     for cpu in 0..pages.len() {
@@ -167,7 +267,6 @@ fn version_6(shape: Shape, pages: &[Vec<u8>]) -> Vec<u8> {
     }
     w.pad_to(PAGE);
     pages.iter().for_each(|page| w.bytes.extend(page));
-    w.bytes
 }
 
 fn packed(shape: Shape, data: &[u8]) -> Vec<u8> {
@@ -208,6 +307,16 @@ fn section(w: &mut Writer, id: u64, content: &[u8]) -> u64 {
 
 /// A version 7 file; `order` is that of the CPUs in the file.
 pub(crate) fn version_7(shape: Shape, pages: &[Vec<u8>], order: &[usize]) -> Vec<u8> {
+    version_7_with(shape, pages, order, None)
+}
+
+/// The same with a second buffer, whose option stands first.
+pub(crate) fn version_7_with(
+    shape: Shape,
+    pages: &[Vec<u8>],
+    order: &[usize],
+    instance: Option<&Instance>,
+) -> Vec<u8> {
     let mut w = head(shape);
     w.text(shape.compression);
     w.text(if shape.compression == "none" { "" } else { "1" });
@@ -217,44 +326,61 @@ pub(crate) fn version_7(shape: Shape, pages: &[Vec<u8>], order: &[usize]) -> Vec
     header_page(&mut content);
     let info = section(&mut w, 16, &content.bytes);
     let mut content = Writer::new(shape);
-    event_systems(&mut content);
+    event_systems(&mut content, instance);
     let formats = section(&mut w, 18, &content.bytes);
-    let mut buffer = Writer::new(shape);
-    buffer.number(0, 8);
-    buffer.text("");
-    buffer.text("mono");
-    buffer.number(PAGE as u64, 4);
-    buffer.number(pages.len() as u64, 4);
-    for (cpu, page) in order.iter().map(|cpu| (*cpu, &pages[*cpu])) {
-        w.pad_to(PAGE);
-        buffer.number(cpu as u64, 4);
-        buffer.number(w.bytes.len() as u64, 8);
-        let before = w.bytes.len();
-        if shape.compression == "none" {
-            w.bytes.extend(page);
-        } else {
-            w.number(1, 4);
-            chunk(&mut w, page);
-        }
-        buffer.number((w.bytes.len() - before) as u64, 8);
+    let buffer = buffer(&mut w, ("", "mono"), order.iter().map(|cpu| (*cpu, &pages[*cpu])));
+    let mut values = vec![(16, number(shape, info)), (18, number(shape, formats))];
+    if let Some(instance) = instance {
+        let name = (instance.name, instance.clock);
+        values.push((3, self::buffer(&mut w, name, instance.pages.iter().enumerate())));
+        values.extend(instance.stats.iter().map(|text| (2, text.clone().into_bytes())));
     }
+    values.push((3, buffer));
     let mut options = Writer::new(shape);
-    for (id, data) in [(16, Some(info)), (18, Some(formats)), (3, None)] {
-        let mut value = Writer::new(shape);
-        match data {
-            Some(at) => value.number(at, 8),
-            None => value.bytes.clone_from(&buffer.bytes),
-        }
+    for (id, value) in values {
         options.number(id, 2);
-        options.number(value.bytes.len() as u64, 4);
-        options.bytes.extend(value.bytes);
+        options.number(value.len() as u64, 4);
+        options.bytes.extend(value);
     }
     options.number(0, 2);
     options.number(8, 4);
     options.number(0, 8);
     let at = section(&mut w, 0, &options.bytes);
-    let mut pointer = Writer::new(shape);
-    pointer.number(at, 8);
-    w.bytes[place..place + 8].copy_from_slice(&pointer.bytes);
+    w.bytes[place..place + 8].copy_from_slice(&number(shape, at));
     w.bytes
+}
+
+/// Eight bytes.
+fn number(shape: Shape, value: u64) -> Vec<u8> {
+    let mut w = Writer::new(shape);
+    w.number(value, 8);
+    w.bytes
+}
+
+/// Writes the pages of a buffer; returns its option.
+fn buffer<'p>(
+    w: &mut Writer,
+    (name, clock): (&str, &str),
+    pages: impl ExactSizeIterator<Item = (usize, &'p Vec<u8>)>,
+) -> Vec<u8> {
+    let mut buffer = Writer::new(w.shape);
+    buffer.number(0, 8);
+    buffer.text(name);
+    buffer.text(clock);
+    buffer.number(PAGE as u64, 4);
+    buffer.number(pages.len() as u64, 4);
+    for (cpu, page) in pages {
+        w.pad_to(PAGE);
+        buffer.number(cpu as u64, 4);
+        buffer.number(w.bytes.len() as u64, 8);
+        let before = w.bytes.len();
+        if w.shape.compression == "none" {
+            w.bytes.extend(page);
+        } else {
+            w.number(1, 4);
+            chunk(w, page);
+        }
+        buffer.number((w.bytes.len() - before) as u64, 8);
+    }
+    buffer.bytes
 }

@@ -7,4 +7,5 @@ mod build;
 mod corpus;
 mod damage;
 mod every_layout;
+mod instance;
 mod message;

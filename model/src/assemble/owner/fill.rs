@@ -8,7 +8,7 @@ use crate::{
 
 /// What the latest fact left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Last {
+pub(super) enum Last {
     /// Nothing is known yet.
     Nothing,
     /// This task acquired it.
@@ -17,11 +17,17 @@ enum Last {
     Released(TaskId),
     /// This task had it, and does not any more: it waits for it.
     Lost(TaskId),
+    /// The recorder found it to have it.
+    Found(TaskId),
+    /// The recorder found readers, this one the latest.
+    Reader(TaskId),
+    /// The recorder found that nobody had it.
+    Nobody,
 }
 
 /// Why somebody is taken for the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rule {
+pub(super) enum Rule {
     /// Nobody is.
     Nothing,
     /// It acquired the lock last.
@@ -40,6 +46,8 @@ enum Rule {
     WinnerOnCpu,
     /// It released the lock, and another one began to wait before anybody acquired it.
     TookAgain,
+    /// It is the reader that came last, which says nothing of when it went.
+    Reader,
 }
 
 impl Rule {
@@ -48,7 +56,7 @@ impl Rule {
     /// # Source
     ///
     /// Counted on a recording beside which the owners were read in the kernel; `cargo xtask
-    /// owners` counts again.
+    /// owners` counts again. A reader's figure is not counted: that recording has three.
     fn permille(self) -> u16 {
         match self {
             Self::Nothing => 0,
@@ -58,22 +66,25 @@ impl Rule {
             Self::Spun => 950,
             Self::TookAgain => 890,
             Self::LastWinner => 700,
+            Self::Reader => 500,
         }
     }
 }
 
 /// The line of owners of one lock, up to the latest fact.
 pub(super) struct Fill<'t> {
-    kind: LockKind,
-    source: Source,
-    tasks: &'t [Task],
+    pub(super) kind: LockKind,
+    pub(super) source: Source,
+    pub(super) tasks: &'t [Task],
     cpus: &'t [CpuLine],
     line: Vec<OwnerSpan>,
+    /// The trace's end.
+    pub(super) end: Timestamp,
     /// Up to here the line is filled.
-    at: Timestamp,
-    last: Last,
+    pub(super) at: Timestamp,
+    pub(super) last: Last,
     /// First wait's begin since `at`.
-    begun: Option<Timestamp>,
+    pub(super) begun: Option<Timestamp>,
     /// Whose wait that is.
     begun_by: Option<TaskId>,
     /// How many are queued, and since when somebody is, without a break.
@@ -85,11 +96,11 @@ pub(super) struct Fill<'t> {
     /// The latest fact was that a queued waiter left the list.
     has_left: bool,
     /// The line before the latest acquisition, should a release be stamped late.
-    before: Option<Before>,
+    pub(super) before: Option<Before>,
 }
 
 /// Where the line stood before an acquisition whose release has not been seen.
-struct Before {
+pub(super) struct Before {
     n_spans: usize,
     last_span: Option<OwnerSpan>,
     at: Timestamp,
@@ -102,7 +113,7 @@ impl<'t> Fill<'t> {
     pub(super) fn new(
         kind: LockKind,
         source: Source,
-        start: Timestamp,
+        (start, end): (Timestamp, Timestamp),
         (tasks, cpus): (&'t [Task], &'t [CpuLine]),
     ) -> Self {
         Self {
@@ -111,6 +122,7 @@ impl<'t> Fill<'t> {
             tasks,
             cpus,
             line: Vec::new(),
+            end,
             at: start,
             last: Last::Nothing,
             begun: None,
@@ -126,6 +138,7 @@ impl<'t> Fill<'t> {
     pub(super) fn fact(&mut self, at: Timestamp, fact: Fact, notes: &mut Notes) {
         match fact {
             Fact::Begun(task) => self.begun(task, at),
+            Fact::Found(found) => self.found(found, at),
             Fact::Queued => {
                 self.n_queued += 1;
                 self.queued_since.get_or_insert(at);
@@ -149,20 +162,31 @@ impl<'t> Fill<'t> {
         }
     }
 
-    pub(super) fn finish(mut self, end: Timestamp, notes: &mut Notes) -> Vec<OwnerSpan> {
+    pub(super) fn finish(mut self, notes: &mut Notes) -> Vec<OwnerSpan> {
         self.give_up_early(notes);
+        let end = self.end;
         let basis = if self.source == Source::Calls { Basis::Exact } else { Basis::Inferred };
         match self.last {
             Last::Nothing => self.push(end, Ownership::Unknown, Basis::Unknown, Rule::Nothing),
             Last::Acquired(task) => self.push(end, Ownership::Held(task), basis, Rule::LastWinner),
             Last::Released(_) => self.push(end, Ownership::Free, basis, Rule::Nothing),
             Last::Lost(_) => self.push(end, Ownership::Unknown, Basis::Unknown, Rule::Nothing),
+            // Whoever is still queued would see it go.
+            Last::Found(task) if self.is_watched() => {
+                self.push(end, Ownership::Held(task), Basis::Exact, Rule::Releaser);
+            }
+            Last::Found(task) => {
+                self.keeps(task, end);
+                self.push(end, Ownership::Held(task), basis, Rule::LastWinner);
+            }
+            Last::Reader(task) => self.push(end, Ownership::Held(task), basis, Rule::Reader),
+            Last::Nobody => self.push(end, Ownership::Free, basis, Rule::LastWinner),
         }
         self.line
     }
 
     /// Somebody has been queued since the latest fact: nobody can have come or gone unseen.
-    fn is_watched(&self) -> bool {
+    pub(super) fn is_watched(&self) -> bool {
         self.source == Source::Calls || self.queued_since.is_some_and(|since| since <= self.at)
     }
 
@@ -181,6 +205,9 @@ impl<'t> Fill<'t> {
                 self.early = Some((task, at));
                 return;
             }
+            Last::Found(owner) => {
+                self.push(at, Ownership::Held(owner), Basis::Exact, Rule::Releaser);
+            }
             Last::Nothing | Last::Acquired(_) | Last::Lost(_) if self.is_spun_for() => {
                 self.spun(task, at)
             }
@@ -189,17 +216,32 @@ impl<'t> Fill<'t> {
             Last::Acquired(owner) => {
                 self.push(at, Ownership::Held(owner), Basis::Inferred, Rule::LastWinner);
             }
-            Last::Released(_) if self.waits_for_somebody(at) => self.stolen(task, at),
+            Last::Released(_) | Last::Nobody if self.waits_for_somebody(at) => {
+                self.stolen(task, at);
+            }
+            Last::Reader(reader) => {
+                self.push(at, Ownership::Held(reader), Basis::Inferred, Rule::Reader);
+            }
             Last::Lost(_) => self.stolen(task, at),
-            Last::Released(_) => self.push(at, Ownership::Free, self.best(), Rule::Nothing),
+            Last::Released(_) | Last::Nobody => {
+                self.push(at, Ownership::Free, self.best(), Rule::LastWinner);
+            }
         }
         let is_released = matches!(self.last, Last::Released(_));
-        self.next(Last::Acquired(task));
+        // It says only now what the recorder knew already.
+        let is_found = self.last == Last::Found(task);
+        self.next(if is_found { Last::Found(task) } else { Last::Acquired(task) });
         self.before = Some(before).filter(|_| !is_released);
     }
 
     /// A wait begins. Who waits for a lock does not have it, whatever was known of it.
     fn begun(&mut self, task: TaskId, at: Timestamp) {
+        if self.last == Last::Found(task) {
+            self.keeps(task, at);
+            self.push(at, Ownership::Held(task), Basis::Inferred, Rule::LastWinner);
+            self.last = Last::Lost(task);
+            (self.begun, self.begun_by) = (None, None);
+        }
         if self.source == Source::Wakers && self.last == Last::Acquired(task) {
             let until = self.begun.unwrap_or(at);
             self.push(until, Ownership::Held(task), Basis::Inferred, Rule::LastWinner);
@@ -289,12 +331,17 @@ impl<'t> Fill<'t> {
                     return self.next(Last::Acquired(next));
                 }
             }
-            Last::Acquired(owner) if self.is_watched() => {
+            Last::Found(owner) if owner == task => {
+                self.push(at, Ownership::Held(task), Basis::Exact, Rule::Releaser);
+            }
+            Last::Acquired(_) | Last::Found(_) if self.is_watched() => {
                 match self.source {
                     Source::Calls => notes.add(NoteKind::ReleasedByOther, at),
                     Source::Releases => {
                         notes.add(NoteKind::LateRelease, at);
-                        if let Some(before) = self.before.take() {
+                        if let (Last::Acquired(owner), Some(before)) =
+                            (self.last, self.before.take())
+                        {
                             self.released_before(before, task, owner, notes);
                         }
                     }
@@ -304,11 +351,15 @@ impl<'t> Fill<'t> {
                 return;
             }
             Last::Acquired(owner) => self.came_unseen(task, at, Ownership::Held(owner)),
+            Last::Found(_) => self.until_found(task, at),
             Last::Lost(_) => self.push(at, Ownership::Held(task), Basis::Inferred, Rule::AfterLost),
-            Last::Released(_) if self.is_watched() => {
+            Last::Released(_) | Last::Nobody | Last::Reader(_) if self.is_watched() => {
                 self.push(at, Ownership::Held(task), Basis::Inferred, Rule::NextReleaser);
             }
-            Last::Released(_) => self.came_unseen(task, at, Ownership::Free),
+            Last::Reader(reader) => {
+                self.push(at, Ownership::Held(reader), Basis::Inferred, Rule::Reader);
+            }
+            Last::Released(_) | Last::Nobody => self.came_unseen(task, at, Ownership::Free),
             Last::Nothing if self.source == Source::Calls => {
                 self.push(at, Ownership::Held(task), best, Rule::Releaser);
             }
@@ -328,9 +379,7 @@ impl<'t> Fill<'t> {
         let begun = self.begun.unwrap_or(at).min(at);
         let (was, basis) = match self.last {
             Last::Acquired(owner) => (Ownership::Held(owner), Basis::Inferred),
-            Last::Nothing | Last::Released(_) | Last::Lost(_) => {
-                (Ownership::Unknown, Basis::Unknown)
-            }
+            _ => (Ownership::Unknown, Basis::Unknown),
         };
         self.push(begun, was, basis, Rule::LastWinner);
         let stretches = self.cpus.iter().filter_map(|cpu| cpu.at(begun)).filter(|s| s.end >= at);
@@ -381,7 +430,7 @@ impl<'t> Fill<'t> {
     }
 
     /// What a fact of this source proves at best.
-    fn best(&self) -> Basis {
+    pub(super) fn best(&self) -> Basis {
         if self.kind.has_one_owner() && self.source != Source::Wakers {
             Basis::Exact
         } else {
@@ -396,7 +445,7 @@ impl<'t> Fill<'t> {
     }
 
     /// Kinds that have no owner, or many spinning ones, stay unknown.
-    fn push(&mut self, to: Timestamp, owner: Ownership, basis: Basis, rule: Rule) {
+    pub(super) fn push(&mut self, to: Timestamp, owner: Ownership, basis: Basis, rule: Rule) {
         if to <= self.at {
             return;
         }
