@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Re-schedules recorded Linux traces, with and without proxy execution.
 #[derive(Debug, Parser)]
@@ -15,6 +16,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Replay a recording that comes with resched, and show everything it says
     Demo(Demo),
+    /// Record the scheduling and locking of this machine
+    Record(Box<Record>),
     /// What is in a trace, what is missing, what can be asked of it
     Info(Info),
     /// Re-schedule a trace under a policy and compare it with what was recorded
@@ -37,6 +40,116 @@ pub(crate) struct Demo {
     /// Pairs of replays with other dice, for the 90 % intervals; 0: none
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u16).range(0..=1000))]
     pub(crate) draws: u16,
+}
+
+/// Records the scheduling and locking of this machine, as root.
+///
+/// Everything that runs is recorded, for that is what a replay needs: until the command ends,
+/// --duration is over, or Ctrl-C. Beside the trace, FILE.host.json says what machine it was.
+#[derive(Debug, Parser)]
+pub(crate) struct Record {
+    /// The file to write
+    #[arg(short, long, value_name = "FILE", default_value = "resched.dat")]
+    pub(crate) output: PathBuf,
+    /// How much of locking: waits; the owner too when a wait begins; every mutex call too
+    #[arg(long, value_enum, default_value_t = Detail::Contention)]
+    pub(crate) detail: Detail,
+    /// End after this time, as in 10s or 500ms
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) duration: Option<Duration>,
+    /// Through which of the kernel's buffers: ftrace's (a trace.dat) or perf's (a perf.data);
+    /// without it ftrace's, which cost less, where they can be had
+    #[arg(long, value_enum)]
+    pub(crate) via: Option<Via>,
+    /// Kernel buffer of each CPU, as in 64MiB
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) buffer: Option<bytesize::ByteSize>,
+    /// zstd, zstd:LEVEL (-7 to 19; lower is faster), or none
+    #[arg(long, value_name = "HOW", default_value = "zstd", value_parser = compression)]
+    pub(crate) compress: Compression,
+    /// Record only the command and what it starts: to look at, not to replay
+    #[arg(long, value_enum, conflicts_with = "pid")]
+    pub(crate) only: Option<Only>,
+    /// Record only these threads and what they start: to look at, not to replay
+    #[arg(long, value_name = "TID", value_delimiter = ',')]
+    pub(crate) pid: Vec<u32>,
+    /// Record futex system calls too
+    #[arg(long)]
+    pub(crate) futex: bool,
+    /// Keep only the last stretch of this length, and write it at the end, on SIGUSR1, or when
+    /// --wait is exceeded
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) flight: Option<Duration>,
+    /// With --flight: write the stretch when a wait for a lock took longer than this
+    #[arg(long, value_name = "TIME", requires = "flight", value_parser = humantime::parse_duration)]
+    pub(crate) wait: Option<Duration>,
+    /// With --flight: end after so many stretches
+    #[arg(long, value_name = "N", requires = "flight", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) dumps: u32,
+    /// Give the recorder's threads this SCHED_FIFO priority instead of nice -20
+    #[arg(long, value_name = "PRIORITY", value_parser = clap::value_parser!(i32).range(1..=99))]
+    pub(crate) realtime: Option<i32>,
+    /// Say what can be recorded on this machine, and what to do about the rest; record nothing
+    #[arg(long, conflicts_with_all = ["recover", "command"])]
+    pub(crate) check: bool,
+    /// Finish the recording to FILE whose recorder was killed
+    #[arg(long, value_name = "FILE", conflicts_with = "command")]
+    pub(crate) recover: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The command to record, with its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+/// How much of locking is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Detail {
+    /// Waits for locks
+    Contention,
+    /// And the owner, read in the kernel when a wait begins
+    Owner,
+    /// And every acquisition and release of a mutex
+    Full,
+}
+
+/// Through which of the kernel's buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Via {
+    /// ftrace's; writes a trace.dat
+    Tracefs,
+    /// Those of perf_event_open; writes a perf.data
+    Perf,
+}
+
+/// Whose events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Only {
+    /// The command's and its children's
+    Command,
+}
+
+/// How the file is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compression {
+    None,
+    Zstd(i32),
+}
+
+/// Fast enough to keep up (docs/recording.md).
+const DEFAULT_LEVEL: i32 = 1;
+
+fn compression(text: &str) -> Result<Compression, String> {
+    match text.split_once(':') {
+        None if text == "none" => Ok(Compression::None),
+        None if text == "zstd" => Ok(Compression::Zstd(DEFAULT_LEVEL)),
+        Some(("zstd", level)) => match level.parse() {
+            Ok(level @ -7..=19) => Ok(Compression::Zstd(level)),
+            _ => Err(format!("`{level}` is no level of zstd from -7 to 19")),
+        },
+        _ => Err("give zstd, zstd:LEVEL or none".to_owned()),
+    }
 }
 
 #[derive(Debug, Parser)]

@@ -6,6 +6,7 @@ mod demo;
 mod explain;
 mod info;
 mod policies;
+mod record;
 mod replay;
 
 use crate::args::Command;
@@ -18,6 +19,7 @@ use std::path::Path;
 pub(crate) fn run(command: Command) -> Result<Outcome> {
     match command {
         Command::Demo(args) => demo::run(&args),
+        Command::Record(args) => record::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Analyze(args) => analyze::run(&args),

@@ -4,6 +4,7 @@ pub(crate) mod attribution;
 pub(crate) mod comparison;
 pub(crate) mod headline;
 pub(crate) mod lanes;
+pub(crate) mod recording;
 pub(crate) mod summary;
 
 /// Milliseconds with enough digits to tell short ones apart.

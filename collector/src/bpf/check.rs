@@ -1,0 +1,60 @@
+//! What of all this works on the machine at hand, found out by trying it.
+
+use super::btf::Btf;
+use super::error::BpfError;
+use super::program::Programs;
+use super::rights::Rights;
+use std::path::Path;
+
+/// What works, and what to do about the rest.
+#[derive(Debug)]
+pub struct Check {
+    /// Whether the capabilities of this process suffice.
+    pub rights: Rights,
+    /// Whether the kernel's types can be read.
+    pub types: Result<(), BpfError>,
+    /// Whether [`Programs::load_owner`] and attaching it work.
+    pub owner: Result<(), BpfError>,
+    /// Whether [`Programs::load_mutex_calls`] and attaching them work; if so, the functions
+    /// whose calls would not be seen because the kernel does not have them.
+    pub mutex_calls: Result<Vec<&'static str>, BpfError>,
+}
+
+/// Loads and attaches every program for a moment; nothing stays in the kernel.
+///
+/// `btf_path` is usually [`KERNEL_BTF`](super::KERNEL_BTF). The error in each part of the
+/// answer says what failed, the kernel's error number, and the way out.
+#[must_use]
+pub fn check(btf_path: &Path) -> Check {
+    // Ids do not matter: without an output nothing is written.
+    const ID: u16 = 1;
+    let types = || Btf::read(btf_path).map_err(BpfError::from);
+    let attached = |programs: Result<Programs, BpfError>| {
+        let mut programs = programs?;
+        programs.attach()?;
+        Ok(programs.missing().to_vec())
+    };
+    Check {
+        rights: Rights::of_this_process(),
+        types: types().map(|_| ()),
+        owner: types().and_then(|btf| attached(Programs::load_owner(&btf, ID))).map(|_| ()),
+        mutex_calls: types().and_then(|btf| attached(Programs::load_mutex_calls(&btf, ID))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+    use std::path::Path;
+
+    #[test]
+    fn without_the_kernels_types_every_part_names_the_kernel_option() {
+        let check = check(Path::new("/nonexistent/vmlinux"));
+        let errors = [check.types.err(), check.owner.err(), check.mutex_calls.err()];
+        for error in errors {
+            let error = error.expect("there is no such file");
+            assert_eq!(error.errno(), Some(libc::ENOENT));
+            assert!(error.to_string().contains("CONFIG_DEBUG_INFO_BTF"), "{error}");
+        }
+    }
+}

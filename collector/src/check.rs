@@ -1,0 +1,163 @@
+//! What works here, found out by trying it.
+
+use crate::bpf;
+use crate::dynamic;
+use crate::offer::{CallProbe, EventName, Offer, REST, SCHEDULE};
+use crate::perf_event::{self, PerfEvent, Source, Tasks};
+use crate::plan::missing as missing_event;
+use crate::refusal::Refusal;
+use crate::tracefs::{self, Tracefs};
+use std::fs;
+use std::path::Path;
+
+/// Finds out which engines and probes work, and writes it into the offer.
+///
+/// An instance and a perf event are made and removed; nothing is recorded.
+pub(crate) fn engines(mounted: &Tracefs, offer: &mut Offer) {
+    offer.instances = instance(mounted).err().map(|error| error_text(&error.into()));
+    offer.perf = perf(offer).err().map(|error| error_text(&error));
+}
+
+/// Finds out what BPF and dynamic events can do, and writes it into the offer.
+pub(crate) fn probes(mounted: &Tracefs, offer: &mut Offer) {
+    let bpf = bpf::check(Path::new(bpf::KERNEL_BTF));
+    offer.bpf = bpf.owner.err().map(|error| error.to_string());
+    let readme = mounted.read("README", "know which dynamic events there are");
+    offer.call_probes = dynamic::offered(&readme.unwrap_or_default());
+    let fentry = bpf.mutex_calls.err().map(|error| error.to_string());
+    offer.call_probes.push((CallProbe::Fentry, fentry));
+}
+
+fn instance(mounted: &Tracefs) -> Result<(), Refusal> {
+    let dir = mounted.root().join("instances").join(tracefs::own_name(std::process::id(), 0));
+    fs::create_dir(&dir)
+        .and_then(|()| fs::remove_dir(&dir))
+        .map_err(|e| Refusal::new(&dir, "created", "have buffers of one's own", e))
+}
+
+fn perf(offer: &Offer) -> anyhow::Result<()> {
+    let Some(id) = offer.events.values().next() else { return Ok(()) };
+    let attr = perf_event::attribute(Source::Tracepoint(*id), Tasks::Untold);
+    PerfEvent::open(attr, 0).map(|_| ())
+}
+
+fn error_text(error: &anyhow::Error) -> String {
+    format!("{error:#}")
+}
+
+/// One thing that can be recorded, or one source of what comes along.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is.
+    pub what: &'static str,
+    /// Whether nothing is missing.
+    state: State,
+    /// What was found.
+    pub says: String,
+    /// The command, or the setting, that changes it.
+    pub way_out: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Works,
+    Broken,
+}
+
+impl Finding {
+    /// Whether it can be had.
+    #[must_use]
+    pub fn works(&self) -> bool {
+        self.state == State::Works
+    }
+
+    fn of(what: &'static str, works: impl Into<String>, broken: Option<&String>) -> Self {
+        match broken {
+            None => Self { what, state: State::Works, says: works.into(), way_out: None },
+            Some(why) => {
+                // The way out stands behind the last semicolon, or is all there is.
+                let (says, way_out) = why.rsplit_once("; ").unwrap_or((why, ""));
+                let way_out = (!way_out.is_empty()).then(|| way_out.to_owned());
+                Self { what, state: State::Broken, says: says.to_owned(), way_out }
+            }
+        }
+    }
+}
+
+/// Tries everything that a recording may use, and records nothing.
+#[must_use]
+pub fn check() -> Vec<Finding> {
+    let mounts = tracefs::read(Path::new("/proc/self/mounts"), "find tracefs");
+    let mounted = mounts.map_err(anyhow::Error::from).and_then(|text| Tracefs::find(&text));
+    let mounted = match mounted {
+        Ok(mounted) => mounted,
+        Err(error) => return vec![Finding::of("tracefs", "", Some(&error_text(&error)))],
+    };
+    let mut offer = Offer::default();
+    let mut findings = Vec::new();
+    match crate::offer::events(&mounted) {
+        Ok(events) => offer.events = events,
+        Err(error) => {
+            findings.push(Finding::of("events", "", Some(&error_text(&error.into()))));
+        }
+    }
+    engines(&mounted, &mut offer);
+    probes(&mounted, &mut offer);
+    findings.push(Finding::of(
+        "tracefs",
+        format!("{}: an instance can be made", mounted.root().display()),
+        offer.instances.as_ref(),
+    ));
+    findings.push(Finding::of("perf", "perf_event_open, on every CPU", offer.perf.as_ref()));
+    findings.extend(events(&offer));
+    let owners = "the owner of a mutex or rwsem is read with BPF (--detail owner)";
+    findings.push(Finding::of("lock owners", owners, offer.bpf.as_ref()));
+    for (probe, broken) in &offer.call_probes {
+        let works = format!("{}: every mutex call (--detail full)", probe.name());
+        let broken = broken.as_ref().map(|why| format!("{}: {why}", probe.name()));
+        findings.push(Finding::of("mutex calls", works, broken.as_ref()));
+    }
+    findings.push(sidecar());
+    findings
+}
+
+/// Whether these findings allow any recording at all.
+#[must_use]
+pub fn can_record(findings: &[Finding]) -> bool {
+    let is_engine = |f: &&Finding| f.what == "tracefs" || f.what == "perf";
+    let lacks_events = findings.iter().any(|f| f.what == "schedule" && !f.works());
+    !lacks_events && findings.iter().filter(is_engine).any(Finding::works)
+}
+
+/// The kernel's own events: those that a schedule needs, and the others one by one.
+fn events(offer: &Offer) -> Vec<Finding> {
+    let lacks = |event: &&EventName| !offer.events.contains_key(event);
+    let schedule: Vec<String> = SCHEDULE.iter().filter(lacks).map(EventName::to_string).collect();
+    let missing = (!schedule.is_empty())
+        .then(|| format!("no {}; a kernel with CONFIG_EVENT_TRACING has it", schedule.join(", ")));
+    let mut findings =
+        vec![Finding::of("schedule", "sched:sched_switch, sched:sched_waking", missing.as_ref())];
+    for event in REST.iter().filter(lacks) {
+        findings.push(Finding::of(
+            "event",
+            "",
+            Some(&missing_event(*event).replacen(": ", "; ", 1)),
+        ));
+    }
+    findings
+}
+
+/// What of the machine cannot be read.
+fn sidecar() -> Finding {
+    let host = crate::host::read_machine(&crate::host::Roots::default());
+    let unread: Vec<String> =
+        host.unreadable.iter().map(|u| format!("{} ({})", u.path, u.error)).collect();
+    let missing = (!unread.is_empty()).then(|| {
+        format!(
+            "cannot be read: {}; the replay then assumes what is usual, and says so: \
+             `mount -t debugfs none /sys/kernel/debug` if it is not mounted",
+            unread.join(", ")
+        )
+    });
+    Finding::of("machine", "everything that the replay asks for can be read", missing.as_ref())
+}

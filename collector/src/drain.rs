@@ -1,0 +1,168 @@
+//! Reads the pages of tracefs buffers, one thread a CPU, often enough that none is overwritten.
+
+use crate::control::{Control, Stop};
+use crate::page::PAGE;
+use crate::priority;
+use crate::refusal::Refusal;
+use crate::stream::Stream;
+use crate::watch::{LocksSeen, WaitEvents, Watch};
+use anyhow::Result;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Buffers are emptied at least this often, so that a flight recorder sees waits soon.
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// And no more often than this.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
+/// A page less full than this is still being written: the reader has caught up.
+const CAUGHT_UP: usize = PAGE * 3 / 4;
+
+/// What a drain needs to know.
+pub(crate) struct Setting {
+    pub control: Arc<Control>,
+    pub buffer_kib: u64,
+    /// Of the buffers that our own programs write into.
+    pub own_kib: u64,
+    pub realtime: Option<i32>,
+    pub watch: Option<Arc<Watch>>,
+    /// Whether only the last stretch is kept.
+    pub flight: bool,
+    /// Which events tell of lock waits.
+    pub waits: Option<WaitEvents>,
+}
+
+/// Opens one CPU's raw pages.
+pub(crate) fn open(path: &Path) -> Result<File, Refusal> {
+    std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .map_err(|error| Refusal::new(path, "read", "take the events of a CPU", error))
+}
+
+/// Starts a thread that drains `pages` into `stream` until the recording stops, then to the end.
+///
+/// # Errors
+///
+/// When no thread can be started. What fails in the thread stops the recording and is the
+/// result of joining it.
+pub(crate) fn spawn(
+    pages: File,
+    stream: Stream,
+    setting: Arc<Setting>,
+) -> std::io::Result<JoinHandle<Drained>> {
+    std::thread::Builder::new().name(format!("drain/{}", stream.cpu)).spawn(move || {
+        let locks = LocksSeen::new(setting.waits);
+        let mut drain = Drain { pages, stream, locks, setting };
+        let result = drain.run();
+        if result.is_err() {
+            drain.setting.control.stop(Stop::Failed);
+        }
+        Drained { stream: drain.stream, locks: drain.locks, result }
+    })
+}
+
+struct Drain {
+    pages: File,
+    stream: Stream,
+    locks: LocksSeen,
+    setting: Arc<Setting>,
+}
+
+/// What a thread leaves.
+pub(crate) struct Drained {
+    pub stream: Stream,
+    pub locks: LocksSeen,
+    pub result: Result<()>,
+}
+
+/// How far one round of reading came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    /// The page that is still being written.
+    CaughtUp,
+    /// The last record.
+    Empty,
+}
+
+impl Drain {
+    fn run(&mut self) -> Result<()> {
+        priority::raise(self.setting.realtime)?;
+        let mut pause = SHORTEST_PAUSE;
+        let mut last = Instant::now();
+        while !self.setting.control.is_closed() {
+            self.setting.control.pause(pause);
+            let bytes = self.read(Until::CaughtUp)?;
+            // A flight recorder writes out what is in memory, so there everything must be.
+            if self.setting.flight || self.stream.is_old() {
+                self.stream.flush()?;
+            }
+            self.report();
+            pause = next_pause(bytes, last.elapsed(), self.setting.buffer_kib);
+            last = Instant::now();
+        }
+        self.read(Until::Empty)?;
+        self.stream.flush()
+    }
+
+    fn report(&self) {
+        if let Some(watch) = &self.setting.watch {
+            watch.report(&self.setting.control);
+        }
+    }
+
+    fn read(&mut self, until: Until) -> Result<u64> {
+        let mut bytes = 0;
+        loop {
+            match self.pages.read(self.stream.room()) {
+                Ok(0) => break self.stream.untouched(),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    break self.stream.untouched();
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {
+                    self.stream.untouched();
+                    continue;
+                }
+                Err(error) => return Err(anyhow::Error::new(error).context("reading a buffer")),
+            }
+            self.locks.page(self.stream.fresh());
+            if let Some(watch) = &self.setting.watch {
+                watch.page(self.stream.fresh());
+            }
+            bytes += PAGE as u64;
+            let fill = self.stream.took()?;
+            if until == Until::CaughtUp && fill < CAUGHT_UP {
+                break;
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+/// So long that at the rate just seen an eighth of the buffer fills.
+pub(crate) fn next_pause(bytes: u64, elapsed: Duration, buffer_kib: u64) -> Duration {
+    let eighth = u128::from(buffer_kib) * 1024 / 8;
+    let nanos = elapsed.as_nanos() * eighth / u128::from(bytes.max(1));
+    let pause = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+    pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fast_buffer_is_visited_more_often() {
+        let ms = Duration::from_millis;
+        // 64 MiB a second fill an eighth of 16 MiB in 31 ms.
+        assert_eq!(next_pause(64 << 20, ms(1000), 16 * 1024), Duration::from_nanos(31_250_000));
+        assert_eq!(next_pause(0, ms(10), 16 * 1024), LONGEST_PAUSE);
+        assert_eq!(next_pause(64 << 20, ms(1), 64), SHORTEST_PAUSE);
+    }
+}

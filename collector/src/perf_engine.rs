@@ -1,0 +1,494 @@
+//! Records through the buffers of `perf_event_open`, one a CPU, emptied by one thread in turn.
+
+use crate::chunk::Packer;
+use crate::control::{Control, Stop};
+use crate::describe::{self, Systems};
+use crate::drain::{LONGEST_PAUSE, Setting, next_pause};
+use crate::engine::{Around, Ended};
+use crate::own_events::OwnEvents;
+use crate::perf_data::{CpuEventId, Description, FileEvent, Writer};
+use crate::perf_event::{self, PerfEvent, Ring, Source, Tasks};
+use crate::plan::Plan;
+use crate::priority;
+use crate::probes::Probes;
+use crate::request::{Compression, Via};
+use crate::spool::{Manifest, Spool};
+use crate::stream::{Lost, Memory};
+use crate::trace_dat;
+use crate::tracefs::Tracefs;
+use crate::tracefs_engine::{wait_events, watch};
+use crate::watch::LocksSeen;
+use anyhow::{Context, Result};
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+/// A recording through perf's buffers.
+pub(crate) struct PerfEngine {
+    running: Option<JoinHandle<Result<Drain>>>,
+    ready: Option<Drain>,
+    /// The events of each CPU, the owner of its buffer first.
+    cpus: Vec<CpuEvents>,
+    memories: Vec<Arc<Mutex<Memory>>>,
+    description: Description,
+    manifest: Manifest,
+    compression: Compression,
+    control: Arc<Control>,
+}
+
+struct CpuEvents {
+    cpu: u32,
+    events: Vec<PerfEvent>,
+    /// Takes what our own programs write.
+    own: Option<PerfEvent>,
+}
+
+impl CpuEvents {
+    fn all(&self) -> impl Iterator<Item = &PerfEvent> {
+        self.events.iter().chain(&self.own)
+    }
+}
+
+impl PerfEngine {
+    /// Makes everything ready; nothing is recorded yet.
+    pub(crate) fn prepare(around: &Around<'_>, probes: &Probes) -> Result<Self> {
+        let Around { plan, tracefs, spool, me, control } = *around;
+        perf_event::allow_many_files();
+        let online = std::fs::read_to_string("/sys/devices/system/cpu/online")
+            .context("/sys/devices/system/cpu/online: cannot be read, to know the CPUs")?;
+        let mut cpus = Vec::new();
+        for cpu in describe::cpu_list(&online) {
+            cpus.push(open_cpu(plan, probes, cpu)?);
+        }
+        let mut rings = Vec::new();
+        let mut memories = Vec::new();
+        for cpu in &cpus {
+            let owner = cpu.events.first().context("a plan without events")?;
+            let ring = Ring::map(owner, plan.buffer_kib)?;
+            // Only a buffer that is mapped can be shared.
+            cpu.all().skip(1).try_for_each(|event| event.share(owner))?;
+            if let Some(flight) = plan.flight {
+                memories.push(Arc::new(Mutex::new(Memory::new(flight.last))));
+            }
+            let own = cpu.own.as_ref().map(|event| event.id);
+            rings.push(CpuRing { cpu: cpu.cpu, ring, own, newest: 0 });
+        }
+        let description = describe_file(plan, tracefs, probes, &cpus)?;
+        let manifest = Manifest {
+            version: 1,
+            via: Via::Perf.name().to_owned(),
+            zstd: plan.compression.level(),
+            cpus: cpus.iter().map(|cpu| cpu.cpu).collect(),
+            own_cpus: Vec::new(),
+            pid: me.0,
+            start_ticks: me.1,
+        };
+        spool.write("tasks", describe::names_text(&describe::task_names()).as_bytes())?;
+        spool.write_manifest(&manifest)?;
+        let sink = if plan.flight.is_some() {
+            Sink::Memory(memories.clone(), Packer::new(Compression::Zstd(1))?, Vec::new())
+        } else {
+            Sink::File(begin_file(&spool.path("data"), &description, plan.compression)?)
+        };
+        let setting = Setting {
+            control: Arc::clone(control),
+            buffer_kib: plan.buffer_kib,
+            own_kib: plan.buffer_kib,
+            realtime: plan.realtime,
+            watch: watch(plan).map(Arc::new),
+            flight: plan.flight.is_some(),
+            waits: wait_events(plan),
+        };
+        let ready = Some(Drain {
+            rings,
+            sink,
+            locks: LocksSeen::new(setting.waits),
+            setting,
+            lost: Vec::new(),
+            taken: 0,
+            events: 0,
+            own: None,
+            copy: Vec::new(),
+        });
+        let control = Arc::clone(control);
+        let compression = plan.compression;
+        Ok(Self {
+            running: None,
+            ready,
+            cpus,
+            memories,
+            description,
+            manifest,
+            compression,
+            control,
+        })
+    }
+
+    /// Begins to record.
+    pub(crate) fn start(&mut self, own: &Arc<OwnEvents>) -> Result<()> {
+        let mut drain = self.ready.take().context("a recording starts once")?;
+        drain.own = Some(Arc::clone(own)).filter(|own| !own.is_empty());
+        let thread = std::thread::Builder::new().name("drain".to_owned()).spawn(move || {
+            let control = Arc::clone(&drain.setting.control);
+            let result = drain.run();
+            if result.is_err() {
+                control.stop(Stop::Failed);
+            }
+            result.map(|()| drain)
+        });
+        self.running = Some(thread.context("a thread that empties buffers cannot be started")?);
+        self.cpus.iter().flat_map(CpuEvents::all).try_for_each(PerfEvent::enable)
+    }
+
+    /// Lets no more events in.
+    pub(crate) fn stop(&self) -> Result<()> {
+        self.cpus.iter().flat_map(CpuEvents::all).try_for_each(PerfEvent::disable)?;
+        self.control.close();
+        Ok(())
+    }
+
+    /// Waits for the thread, which has been told to stop, and counts.
+    pub(crate) fn finish(&mut self) -> Ended {
+        let mut ended = Ended::default();
+        let Some(thread) = self.running.take() else { return ended };
+        let mut drain = match thread.join() {
+            Ok(Ok(drain)) => drain,
+            Ok(Err(error)) => {
+                ended.failures.push(error);
+                return ended;
+            }
+            Err(_) => {
+                ended.failures.push(anyhow::anyhow!("a thread of the recorder panicked"));
+                return ended;
+            }
+        };
+        for cpu in &self.cpus {
+            for event in cpu.all() {
+                let Some(lost) = event.lost() else { continue };
+                ended.kernel.entry(cpu.cpu).or_default().overrun += lost;
+                let id = CpuEventId { cpu: cpu.cpu, id: event.id };
+                if let Sink::File(writer) = &mut drain.sink
+                    && lost > 0
+                {
+                    ended.failures.extend(writer.lost(lost, id).err());
+                }
+            }
+        }
+        ended.taken = drain.taken;
+        ended.events = drain.events;
+        ended.lost = drain.lost;
+        ended.locks = drain.locks.locks.into_iter().collect();
+        ended
+    }
+
+    /// Writes what a flight recorder holds into a spool of its own.
+    pub(crate) fn dump(&self, spool: &Spool) -> Result<()> {
+        let mut writer = begin_file(&spool.path("data"), &self.description, self.compression)?;
+        for memory in &self.memories {
+            let chunks = memory.lock().unwrap_or_else(PoisonError::into_inner).bytes();
+            for chunk in chunks {
+                let plain = chunk.get(4..8).and_then(|size| size.try_into().ok());
+                let plain = u32::from_le_bytes(plain.unwrap_or_default()) as usize;
+                let packed = chunk.get(8..).unwrap_or_default();
+                writer.records(&zstd::bulk::decompress(packed, plain).context("zstd")?)?;
+            }
+        }
+        spool.write_manifest(&self.manifest)
+    }
+}
+
+impl Drop for PerfEngine {
+    fn drop(&mut self) {
+        self.control.close();
+        if let Some(thread) = self.running.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn begin_file(path: &Path, d: &Description, compression: Compression) -> Result<Writer> {
+    let mut writer = Writer::create(path, d, compression)?;
+    for (tid, name) in describe::task_names() {
+        // The thread id stands for the process too: readers ask for names by thread.
+        writer.task(tid, tid, &name)?;
+    }
+    Ok(writer)
+}
+
+fn open_cpu(plan: &Plan, probes: &Probes, cpu: u32) -> Result<CpuEvents> {
+    let mut events: Vec<PerfEvent> = Vec::new();
+    for planned in &plan.events {
+        let tasks = if events.is_empty() { Tasks::Told } else { Tasks::Untold };
+        let attr = perf_event::attribute(Source::Tracepoint(planned.id), tasks);
+        let event = PerfEvent::open(attr, cpu)
+            .with_context(|| format!("{} cannot be recorded", planned.event))?;
+        if let Some(filter) = &planned.filter {
+            event.filter(filter)?;
+        }
+        events.push(event);
+    }
+    for dynamic in probes.dynamic() {
+        let attr = perf_event::attribute(Source::Tracepoint(dynamic.id), Tasks::Untold);
+        let event = PerfEvent::open(attr, cpu);
+        events.push(event.with_context(|| format!("{} cannot be recorded", dynamic.name))?);
+    }
+    let own = if probes.own.is_empty() { None } else { Some(probes.own.open(cpu)?) };
+    Ok(CpuEvents { cpu, events, own })
+}
+
+/// The number of our records of a kind on a CPU: the kernel knows one for all kinds, and its
+/// numbers are small.
+fn own_id(place: usize, cpu: u32) -> u64 {
+    1 << 48 | (place as u64) << 32 | u64::from(cpu)
+}
+
+/// Every event with its number, in the order in which `open_cpu` opens them.
+fn events(plan: &Plan, probes: &Probes) -> (Systems, Vec<(String, u16)>) {
+    let mut systems = Systems::new();
+    let mut events = Vec::new();
+    let planned = plan.events.iter().map(|e| (e.event.system, e.event.name, e.id));
+    let dynamic = probes.dynamic().iter().map(|e| (e.group.as_str(), e.name.as_str(), e.id));
+    for (system, name, id) in planned.chain(dynamic) {
+        systems.entry(system.to_owned()).or_default().push(name.to_owned());
+        events.push((format!("{system}:{name}"), id));
+    }
+    (systems, events)
+}
+
+fn describe_file(
+    plan: &Plan,
+    tracefs: &Tracefs,
+    probes: &Probes,
+    cpus: &[CpuEvents],
+) -> Result<Description> {
+    let (systems, names) = events(plan, probes);
+    let file_event = |name: String, number: u16, tasks: Tasks, ids: Vec<CpuEventId>| {
+        let attr = perf_event::attribute(Source::Tracepoint(number), tasks);
+        FileEvent { name, attribute: perf_event::attribute_bytes(&attr), ids }
+    };
+    let mut events = Vec::new();
+    for (index, (name, number)) in names.into_iter().enumerate() {
+        let tasks = if index == 0 { Tasks::Told } else { Tasks::Untold };
+        let id = |cpu: &CpuEvents| Some(CpuEventId { cpu: cpu.cpu, id: cpu.events.get(index)?.id });
+        events.push(file_event(name, number, tasks, cpus.iter().filter_map(id).collect()));
+    }
+    for (place, own) in probes.own.kinds.iter().enumerate() {
+        let name = format!("{}:{}", crate::bpf::SYSTEM, own.kind.name);
+        let mut ids: Vec<CpuEventId> =
+            cpus.iter().map(|c| CpuEventId { cpu: c.cpu, id: own_id(place, c.cpu) }).collect();
+        if place == 0 {
+            // Losses are told under the number that the kernel knows.
+            let kernels = |c: &CpuEvents| Some(CpuEventId { cpu: c.cpu, id: c.own.as_ref()?.id });
+            ids.extend(cpus.iter().filter_map(kernels));
+        }
+        events.push(file_event(name, own.id, Tasks::Untold, ids));
+    }
+    let kallsyms = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    let n_cpus = u32::try_from(cpus.len())?;
+    let clock = "mono".to_owned();
+    let mut formats = describe::formats(tracefs, &systems, &kallsyms, clock, n_cpus)?;
+    formats.systems.extend(probes.own.formats());
+    Ok(Description {
+        events,
+        tracing_data: trace_dat::tracing_data(&formats)?,
+        host: describe::kernel("hostname"),
+        release: describe::kernel("osrelease"),
+        arch: std::env::consts::ARCH.to_owned(),
+        n_cpus,
+        command: std::env::args().collect(),
+        buffer_bytes: u32::try_from(plan.buffer_kib * 1024).unwrap_or(u32::MAX),
+    })
+}
+
+enum Sink {
+    File(Writer),
+    Memory(Vec<Arc<Mutex<Memory>>>, Packer, Vec<u8>),
+}
+
+struct CpuRing {
+    cpu: u32,
+    /// The number of what our own programs write.
+    own: Option<u64>,
+    ring: Ring,
+    /// Time of the last sample that was looked at.
+    newest: u64,
+}
+
+struct Drain {
+    rings: Vec<CpuRing>,
+    sink: Sink,
+    locks: LocksSeen,
+    setting: Setting,
+    lost: Vec<Lost>,
+    taken: u64,
+    events: u64,
+    own: Option<Arc<OwnEvents>>,
+    /// Room for records that are changed on their way.
+    copy: Vec<u8>,
+}
+
+impl Drain {
+    fn run(&mut self) -> Result<()> {
+        priority::raise(self.setting.realtime)?;
+        let mut pause = LONGEST_PAUSE / 10;
+        let mut last = Instant::now();
+        while !self.setting.control.is_closed() {
+            self.setting.control.pause(pause);
+            let most = self.visit()?;
+            pause = next_pause(most, last.elapsed(), self.setting.buffer_kib);
+            last = Instant::now();
+        }
+        self.visit().map(|_| ())
+    }
+
+    /// Empties all buffers once; returns the most bytes that one of them held.
+    fn visit(&mut self) -> Result<u64> {
+        let mut most = 0;
+        for index in 0..self.rings.len() {
+            most = most.max(self.empty(index)? as u64);
+        }
+        if let Sink::File(writer) = &mut self.sink {
+            writer.round()?;
+        }
+        if let Some(watch) = &self.setting.watch {
+            watch.report(&self.setting.control);
+        }
+        Ok(most)
+    }
+
+    fn empty(&mut self, index: usize) -> Result<usize> {
+        let Some(cpu) = self.rings.get_mut(index) else { return Ok(0) };
+        let mut parts = cpu.ring.records();
+        let length = parts.0.len() + parts.1.len();
+        if length == 0 {
+            return Ok(0);
+        }
+        if let (Some(own), Some(number)) = (&self.own, cpu.own) {
+            numbered(parts, number, cpu.cpu, own, &mut self.copy);
+            parts = (&self.copy, &[]);
+        }
+        walk(parts, |kind, record| match kind {
+            LOST => self.lost.extend(loss(&record(), cpu.newest)),
+            SAMPLE => {
+                self.events += 1;
+                let record = record();
+                let Some((at, raw)) = perf_event::sample(&record) else { return };
+                cpu.newest = at;
+                self.locks.record(raw);
+                if let Some(watch) = &self.setting.watch {
+                    watch.record(at, raw);
+                }
+            }
+            _ => {}
+        });
+        match &mut self.sink {
+            Sink::File(writer) => {
+                writer.records(parts.0)?;
+                writer.records(parts.1)?;
+            }
+            Sink::Memory(memories, packer, packed) => {
+                packed.clear();
+                packer.pack(&[parts.0, parts.1].concat(), packed)?;
+                if let Some(memory) = memories.get(index) {
+                    let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+                    memory.push(cpu.newest, packed);
+                }
+            }
+        }
+        self.taken += length as u64;
+        cpu.ring.release(length);
+        Ok(length)
+    }
+}
+
+/// Copies records, and gives our own the numbers of their kinds.
+///
+/// The kernel's buffer itself can only be read.
+fn numbered(parts: (&[u8], &[u8]), number: u64, cpu: u32, own: &OwnEvents, copy: &mut Vec<u8>) {
+    copy.clear();
+    walk(parts, |kind, record| {
+        let record = record();
+        let at = copy.len();
+        copy.extend_from_slice(&record);
+        let id = record.get(8..16).and_then(|id| id.try_into().ok()).map(u64::from_ne_bytes);
+        if kind == SAMPLE
+            && id == Some(number)
+            && let Some((place, _)) = perf_event::sample(&record).and_then(|(_, r)| own.record(r))
+            && let Some(id) = copy.get_mut(at + 8..at + 16)
+        {
+            id.copy_from_slice(&own_id(place, cpu).to_ne_bytes());
+        }
+    });
+}
+
+/// Kinds of records that are looked at on their way.
+pub(crate) const LOST: u32 = 2;
+pub(crate) const SAMPLE: u32 = 9;
+
+/// Shows the kind of every record, and the record itself to who wants it.
+///
+/// The buffer's end may cut a record in two, but never its header.
+pub(crate) fn walk<'b>(
+    (first, second): (&'b [u8], &'b [u8]),
+    mut see: impl FnMut(u32, &dyn Fn() -> Cow<'b, [u8]>),
+) {
+    let mut at = 0;
+    let from = |at: usize| match at.checked_sub(first.len()) {
+        Some(at) => second.get(at..).unwrap_or_default(),
+        None => &first[at..],
+    };
+    while let Some((kind, size)) = perf_event::record_head(from(at)) {
+        let record = || match from(at).get(..size) {
+            Some(whole) => Cow::Borrowed(whole),
+            None => {
+                let begin = from(at);
+                let rest = second.get(..size - begin.len()).unwrap_or_default();
+                Cow::Owned([begin, rest].concat())
+            }
+        };
+        see(kind, &record);
+        at += size;
+    }
+}
+
+/// What a record of the kernel says was lost.
+pub(crate) fn loss(record: &[u8], newest: u64) -> Option<Lost> {
+    // Header, id, count; then task, time, CPU.
+    let word = |at: usize| Some(u64::from_ne_bytes(record.get(at..at + 8)?.try_into().ok()?));
+    let cpu = u32::from_ne_bytes(record.get(40..44)?.try_into().ok()?);
+    let (records, before) = (Some(word(16)?), word(32)?);
+    Some(Lost { cpu, records, after: newest.min(before), before })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_walked_across_the_end_of_the_buffer() {
+        let record = |kind: u8, body: &[u8]| {
+            let size = u8::try_from(8 + body.len()).expect("short");
+            [&[kind, 0, 0, 0, 0, 0, size, 0], body].concat()
+        };
+        let mut lost = record(2, &[0; 40]);
+        lost[16] = 7;
+        lost[32] = 99;
+        lost[40] = 3;
+        let all = [record(9, &[1; 8]), lost, record(9, &[2; 16])].concat();
+        // Wherever the end falls, the same records are seen.
+        for cut in (0..=all.len()).step_by(8) {
+            let mut seen = Vec::new();
+            let mut losses = Vec::new();
+            walk(all.split_at(cut), |kind, record| {
+                seen.push((kind, record().len()));
+                if kind == LOST {
+                    losses.extend(loss(&record(), 50));
+                }
+            });
+            assert_eq!(seen, [(9, 16), (2, 48), (9, 24)], "cut at {cut}");
+            assert_eq!(losses, [Lost { cpu: 3, records: Some(7), after: 50, before: 99 }]);
+        }
+    }
+}

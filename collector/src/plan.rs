@@ -1,0 +1,282 @@
+//! From what was asked for and what the kernel offers to what will be done; decides, and does nothing.
+
+use crate::offer::{CallProbe, EventName, FUTEX, HRTIMER_START, Offer, REST, SCHEDULE};
+use crate::own_events::ProgramSet;
+use crate::request::{Compression, Detail, Flight, Futex, Request, Target, Via};
+use std::fmt::Write as _;
+
+/// Kernel buffer of each CPU when nobody says otherwise, KiB.
+///
+/// At the highest rate measured (docs/recording.md) a CPU fills some 50 MB a second, so this
+/// lasts a third of a second without the recorder; it drains several times as often.
+const BUFFER_KIB: u64 = 16 * 1024;
+
+/// Kernel buffer of each CPU through perf, whose records are twice as long.
+const PERF_BUFFER_KIB: u64 = 32 * 1024;
+
+/// A recording, decided.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Through which buffers.
+    pub via: Via,
+    /// How much of locking.
+    pub detail: Detail,
+    /// The kernel's own events.
+    pub events: Vec<PlannedEvent>,
+    /// Sets of our own programs in the kernel.
+    pub(crate) program_sets: Vec<ProgramSet>,
+    /// Ways to see every mutex call, in the order in which they are tried; empty below `full`.
+    pub call_probes: Vec<CallProbe>,
+    /// Whose events.
+    pub target: Target,
+    /// Kernel buffer of each CPU, KiB.
+    pub buffer_kib: u64,
+    /// Packing of the file.
+    pub compression: Compression,
+    /// Keeps only the last stretch.
+    pub flight: Option<Flight>,
+    /// `SCHED_FIFO` priority of the recorder's threads.
+    pub realtime: Option<i32>,
+    /// What the recording will not have, and what that means.
+    pub remarks: Vec<String>,
+}
+
+/// One event that will be recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedEvent {
+    /// Which.
+    pub event: EventName,
+    /// Its number in this kernel.
+    pub id: u16,
+    /// Which of its records, as a filter of the kernel's.
+    pub filter: Option<String>,
+}
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum NoPlan {
+    /// An event without which a recording says nothing.
+    #[error(
+        "this kernel has no event {event}, without which there is no schedule to record; \
+         it needs CONFIG_TRACEPOINTS and CONFIG_EVENT_TRACING"
+    )]
+    NoEvent {
+        /// Which.
+        event: EventName,
+    },
+    /// Neither engine works.
+    #[error(
+        "neither engine works here. tracefs: {tracefs}. perf: {perf}. \
+         `resched record --check` says more"
+    )]
+    NoEngine {
+        /// Why not tracefs.
+        tracefs: String,
+        /// Why not perf.
+        perf: String,
+    },
+    /// The engine that was asked for does not work.
+    #[error("`--via {}` does not work here: {why}; leave it out to record through the other", via.name())]
+    NotThisEngine {
+        /// Which.
+        via: Via,
+        /// Why.
+        why: String,
+    },
+    /// BPF is needed and does not work.
+    #[error("`--detail {}` needs {what}, which cannot be had here: {why}", detail.name())]
+    NoBpf {
+        /// For which detail.
+        detail: Detail,
+        /// What is read.
+        what: &'static str,
+        /// Why it does not work.
+        why: String,
+    },
+    /// Events of a command alone cannot be told from others by this engine.
+    #[error(
+        "`--only command` follows the children of the command, which perf's buffers cannot; \
+         use `--via tracefs`"
+    )]
+    CommandThroughPerf,
+    /// There is no command.
+    #[error("`--only command` needs a command: add `-- COMMAND`")]
+    NoCommand,
+    /// A buffer no kernel would give.
+    #[error("a buffer of {kib} KiB for each CPU: give 64 KiB to 1 TiB")]
+    Buffer {
+        /// As asked.
+        kib: u64,
+    },
+}
+
+/// Decides.
+///
+/// # Errors
+///
+/// When what was asked for cannot be had here; the message names the way out.
+pub fn plan(request: &Request, offer: &Offer) -> Result<Plan, NoPlan> {
+    let via = engine(request, offer)?;
+    let mut remarks = Vec::new();
+    for event in &SCHEDULE {
+        if !offer.events.contains_key(event) {
+            return Err(NoPlan::NoEvent { event: *event });
+        }
+    }
+    if request.target == Target::Command {
+        match (via, request.command.is_empty()) {
+            (_, true) => return Err(NoPlan::NoCommand),
+            (Via::Perf, false) => return Err(NoPlan::CommandThroughPerf),
+            (Via::Tracefs, false) => {}
+        }
+    }
+    let default = if via == Via::Perf { PERF_BUFFER_KIB } else { BUFFER_KIB };
+    let buffer_kib = request.buffer_kib.unwrap_or(default);
+    if !(64..=1 << 30).contains(&buffer_kib) {
+        return Err(NoPlan::Buffer { kib: buffer_kib });
+    }
+    let call_probes = call_probes(request.detail, offer)?;
+    let program_sets = program_sets(request.detail, offer, &mut remarks)?;
+    let events = events(request, via, offer, &mut remarks);
+    if request.target != Target::System {
+        remarks.push(
+            "only some tasks are recorded: the schedule has gaps, so this recording can be looked \
+             at, not replayed"
+                .to_owned(),
+        );
+    }
+    Ok(Plan {
+        via,
+        detail: request.detail,
+        events,
+        program_sets,
+        call_probes,
+        target: request.target.clone(),
+        buffer_kib,
+        compression: request.compression,
+        flight: request.flight,
+        realtime: request.realtime,
+        remarks,
+    })
+}
+
+/// The engine asked for, else tracefs, which costs the recorded machine least
+/// (docs/recording.md), else perf.
+fn engine(request: &Request, offer: &Offer) -> Result<Via, NoPlan> {
+    let broken = |via| match via {
+        Via::Tracefs => offer.instances.as_ref(),
+        Via::Perf => offer.perf.as_ref(),
+    };
+    if let Some(via) = request.via {
+        return match broken(via) {
+            None => Ok(via),
+            Some(why) => Err(NoPlan::NotThisEngine { via, why: why.clone() }),
+        };
+    }
+    match (broken(Via::Tracefs), broken(Via::Perf)) {
+        (None, _) => Ok(Via::Tracefs),
+        (Some(_), None) => Ok(Via::Perf),
+        (Some(tracefs), Some(perf)) => {
+            Err(NoPlan::NoEngine { tracefs: tracefs.clone(), perf: perf.clone() })
+        }
+    }
+}
+
+/// The owners of locks are read from detail `owner` on.
+///
+/// Beside every mutex call they are worth having, for rwsems, but not indispensable.
+fn program_sets(
+    detail: Detail,
+    offer: &Offer,
+    remarks: &mut Vec<String>,
+) -> Result<Vec<ProgramSet>, NoPlan> {
+    match (detail, &offer.bpf) {
+        (Detail::Contention, _) => Ok(Vec::new()),
+        (_, None) => Ok(vec![ProgramSet::Owners]),
+        (Detail::Owner, Some(why)) => {
+            Err(NoPlan::NoBpf { detail, what: "the owners of locks", why: why.clone() })
+        }
+        (Detail::Full, Some(why)) => {
+            remarks.push(format!("owners of rwsems are inferred: BPF does not work here: {why}"));
+            Ok(Vec::new())
+        }
+    }
+}
+
+fn call_probes(detail: Detail, offer: &Offer) -> Result<Vec<CallProbe>, NoPlan> {
+    if detail < Detail::Full {
+        return Ok(Vec::new());
+    }
+    let works = |(probe, broken): &(CallProbe, Option<String>)| broken.is_none().then_some(*probe);
+    let found: Vec<CallProbe> = offer.call_probes.iter().filter_map(works).collect();
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let mut why = String::new();
+    for (probe, broken) in &offer.call_probes {
+        let broken = broken.as_deref().unwrap_or("untried");
+        let _ = write!(why, "{}{}: {broken}", if why.is_empty() { "" } else { "; " }, probe.name());
+    }
+    why += "; `--detail owner` needs none of them";
+    Err(NoPlan::NoBpf { detail, what: "every mutex call", why })
+}
+
+fn events(
+    request: &Request,
+    via: Via,
+    offer: &Offer,
+    remarks: &mut Vec<String>,
+) -> Vec<PlannedEvent> {
+    let futex: &[EventName] = if request.futex == Futex::Yes { &FUTEX } else { &[] };
+    let mut planned = Vec::new();
+    for event in SCHEDULE.iter().chain(&REST).chain(futex) {
+        match offer.events.get(event) {
+            Some(id) => {
+                let filter = filter(*event, via, request, offer);
+                planned.push(PlannedEvent { event: *event, id: *id, filter });
+            }
+            None => remarks.push(missing(*event)),
+        }
+    }
+    planned
+}
+
+/// What a recording without this event cannot say.
+pub(crate) fn missing(event: EventName) -> String {
+    let loses = match event.name {
+        "contention_begin" | "contention_end" => "lock waits are not seen (Linux 5.19 has it)",
+        "contended_release" => {
+            "the releaser of a lock is inferred or read with `--detail owner` (Linux 7.3 has it)"
+        }
+        "hrtimer_start" => "whether a sleep is periodic is guessed from its regularity",
+        "sys_enter_futex" | "sys_exit_futex" => "futex calls are not seen (CONFIG_FTRACE_SYSCALLS)",
+        _ => "answers that need it say so",
+    };
+    format!("this kernel has no {event}: {loses}")
+}
+
+fn filter(event: EventName, via: Via, request: &Request, offer: &Offer) -> Option<String> {
+    let mut all = Vec::new();
+    if event == HRTIMER_START && !offer.timer_functions.is_empty() {
+        let ors: Vec<String> =
+            offer.timer_functions.iter().map(|at| format!("function == {at:#x}")).collect();
+        all.push(ors.join(" || "));
+    }
+    // tracefs has a list of its own for that, which follows forks.
+    if let (Via::Perf, Target::Pids(pids)) = (via, &request.target) {
+        let fields: &[&str] = match event.name {
+            "sched_switch" => &["prev_pid", "next_pid"],
+            "sched_waking" | "sched_wakeup" | "sched_wakeup_new" => &["common_pid", "pid"],
+            "sched_process_fork" => &["common_pid", "child_pid"],
+            "sched_migrate_task" | "sched_pi_setprio" => &["common_pid", "pid"],
+            _ => &["common_pid"],
+        };
+        let ors: Vec<String> = pids
+            .iter()
+            .flat_map(|pid| fields.iter().map(move |field| format!("{field} == {pid}")))
+            .collect();
+        all.push(ors.join(" || "));
+    }
+    let and: Vec<String> = all.iter().map(|part| format!("({part})")).collect();
+    (!and.is_empty()).then(|| and.join(" && "))
+}

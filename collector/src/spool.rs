@@ -1,0 +1,225 @@
+//! The folder in which a recording grows, so that a killed recorder leaves no half file.
+//!
+//! `OUT.recording/` holds a head, the pages of each CPU, and what is needed to put the file
+//! together. Only the finished file gets the name that was asked for, in one step.
+
+use crate::chunk::whole_chunks;
+use crate::refusal::Refusal;
+use crate::request::{Compression, Via};
+use crate::trace_dat::{self, Buffer, CpuFile, Tail};
+use crate::tracefs;
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Name of the instance that holds what our own programs in the kernel saw.
+pub(crate) const OWN_BUFFER: &str = "resched";
+
+/// What a spool folder says of itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    /// Of this description.
+    pub version: u32,
+    /// `tracefs` or `perf`.
+    pub via: String,
+    /// zstd level; `None` when pages are not packed.
+    pub zstd: Option<i32>,
+    /// CPUs with a buffer.
+    pub cpus: Vec<u32>,
+    /// CPUs with a buffer of our own programs.
+    pub own_cpus: Vec<u32>,
+    /// The recorder.
+    pub pid: u32,
+    /// Its start, clock ticks since boot.
+    pub start_ticks: u64,
+}
+
+impl Manifest {
+    pub(crate) fn compression(&self) -> Compression {
+        self.zstd.map_or(Compression::None, Compression::Zstd)
+    }
+}
+
+/// The folder.
+#[derive(Clone, Debug)]
+pub(crate) struct Spool {
+    dir: PathBuf,
+    output: PathBuf,
+}
+
+/// `PATH` with something behind its name.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path.as_os_str());
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Where a recording to `output` grows.
+#[must_use]
+pub(crate) fn folder(output: &Path) -> PathBuf {
+    with_suffix(output, ".recording")
+}
+
+impl Spool {
+    /// Makes the folder.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made; when an earlier recording to the same file left one, with the
+    /// command that finishes that recording.
+    pub(crate) fn create(output: &Path) -> Result<Self> {
+        let dir = folder(output);
+        if let Err(error) = fs::create_dir(&dir) {
+            if error.kind() == std::io::ErrorKind::AlreadyExists {
+                bail!("{}", left_behind(&dir, output));
+            }
+            return Err(Refusal::new(&dir, "created", "record into it", error).into());
+        }
+        Ok(Self { dir, output: output.to_owned() })
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    pub(crate) fn cpu_path(&self, buffer: &str, cpu: u32) -> PathBuf {
+        let buffer = if buffer.is_empty() { "top" } else { buffer };
+        self.dir.join(format!("{buffer}.cpu{cpu}"))
+    }
+
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.path(name);
+        fs::write(&path, bytes)
+            .map_err(|e| Refusal::new(&path, "written", "keep what is recorded", e).into())
+    }
+
+    pub(crate) fn write_manifest(&self, manifest: &Manifest) -> Result<()> {
+        self.write("manifest.json", &serde_json::to_vec_pretty(manifest)?)
+    }
+
+    fn manifest(&self) -> Result<Manifest> {
+        let path = self.path("manifest.json");
+        let bytes = fs::read(&path).with_context(|| {
+            format!("{}: the recorder was killed before it recorded anything", path.display())
+        })?;
+        let manifest: Manifest = serde_json::from_slice(&bytes)
+            .with_context(|| format!("{}: damaged", path.display()))?;
+        ensure!(
+            manifest.version == 1,
+            "{}: written by a newer resched; use that one",
+            path.display()
+        );
+        Ok(manifest)
+    }
+
+    /// Puts the file together and gives it its name; the sidecar first.
+    pub(crate) fn finish(&self, output: &Path, tail: &Tail) -> Result<u64> {
+        let manifest = self.manifest()?;
+        let finished = if manifest.via == Via::Perf.name() {
+            let data = self.path("data");
+            crate::perf_data::close(&data)?;
+            data
+        } else {
+            let file = self.path("file");
+            let head = self.path("head");
+            let head = fs::read(&head).with_context(|| head.display().to_string())?;
+            let buffers = self.buffers(&manifest);
+            trace_dat::assemble(&file, &head, manifest.compression(), &buffers, tail)?;
+            file
+        };
+        let size = fs::metadata(&finished).map_or(0, |meta| meta.len());
+        let sidecar = self.path("host.json");
+        if sidecar.exists() {
+            rename(&sidecar, &with_suffix(output, ".host.json"))?;
+        }
+        rename(&finished, output)?;
+        Ok(size)
+    }
+
+    fn buffers(&self, manifest: &Manifest) -> Vec<Buffer> {
+        let of = |name: &'static str, cpus: &[u32]| {
+            let file = |cpu: &u32| CpuFile { cpu: *cpu, path: self.cpu_path(name, *cpu) };
+            Buffer { name, cpus: cpus.iter().map(file).collect() }
+        };
+        let mut buffers = vec![of("", &manifest.cpus)];
+        if !manifest.own_cpus.is_empty() {
+            buffers.push(of(OWN_BUFFER, &manifest.own_cpus));
+        }
+        buffers
+    }
+
+    /// Removes the folder.
+    pub(crate) fn remove(&self) -> Result<()> {
+        fs::remove_dir_all(&self.dir)
+            .map_err(|e| Refusal::new(&self.dir, "removed", "leave nothing behind", e).into())
+    }
+}
+
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to)
+        .map_err(|e| Refusal::new(to, "written", "give the recording its name", e).into())
+}
+
+/// What to say of a folder that is there already.
+fn left_behind(dir: &Path, output: &Path) -> String {
+    let recorder = fs::read(dir.join("manifest.json"))
+        .ok()
+        .and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
+    match recorder {
+        Some(m) if tracefs::is_alive(m.pid, m.start_ticks) == tracefs::Alive::Yes => format!(
+            "{}: process {} is recording to {}; end that first, or write elsewhere with `-o`",
+            dir.display(),
+            m.pid,
+            output.display()
+        ),
+        _ => format!(
+            "{0}: an earlier recording was killed; finish it with `resched record --recover {1}`, \
+             or remove it with `rm -r {0}`",
+            dir.display(),
+            output.display()
+        ),
+    }
+}
+
+/// A recording that was put together after its recorder died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// Size of the file, bytes.
+    pub size: u64,
+    /// Bytes behind the last whole chunk, which are lost.
+    pub cut: u64,
+}
+
+/// Finishes the recording to `output` that a killed recorder has left.
+///
+/// # Errors
+///
+/// When there is none, when its recorder still runs, or when it cannot be read or written.
+pub fn recover(output: &Path) -> Result<Recovered> {
+    let dir = folder(output);
+    ensure!(
+        dir.is_dir(),
+        "{}: there is no such folder, so no interrupted recording to finish",
+        dir.display()
+    );
+    let spool = Spool { dir, output: output.to_owned() };
+    let manifest = spool.manifest()?;
+    if tracefs::is_alive(manifest.pid, manifest.start_ticks) == tracefs::Alive::Yes {
+        bail!("{}", left_behind(&spool.dir, output));
+    }
+    let mut cut = 0;
+    if manifest.via == Via::Tracefs.name() && manifest.zstd.is_some() {
+        for file in spool.buffers(&manifest).iter().flat_map(|buffer| &buffer.cpus) {
+            let mut file =
+                fs::File::open(&file.path).with_context(|| file.path.display().to_string())?;
+            let (_, whole) = whole_chunks(&mut file)?;
+            cut += file.metadata()?.len() - whole;
+        }
+    }
+    let task_names = fs::read_to_string(spool.path("tasks")).unwrap_or_default();
+    let size = spool.finish(&spool.output, &Tail { task_names, stats: Vec::new() })?;
+    spool.remove()?;
+    Ok(Recovered { size, cut })
+}

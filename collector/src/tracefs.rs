@@ -1,0 +1,238 @@
+//! The tracefs of this kernel: where it is, what it offers, and what a dead recorder left in it.
+
+use crate::refusal::Refusal;
+use anyhow::{Result, bail};
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Names of our instances begin with this; the recorder's process id and start time follow.
+const PREFIX: &str = "resched.";
+
+/// A mounted tracefs.
+#[derive(Clone, Debug)]
+pub struct Tracefs {
+    root: PathBuf,
+}
+
+impl Tracefs {
+    /// Finds it in a table of mounts such as `/proc/self/mounts`.
+    ///
+    /// # Errors
+    ///
+    /// When none is mounted; the message says how to mount it.
+    pub fn find(mounts: &str) -> Result<Self> {
+        let is_tracefs = |line: &&str| line.split(' ').nth(2) == Some("tracefs");
+        let at = |line: &str| line.split(' ').nth(1).map(PathBuf::from);
+        let mut found: Vec<PathBuf> = mounts.lines().filter(is_tracefs).filter_map(at).collect();
+        // The one below debugfs is the same file system, mounted on first use.
+        found.sort_by_key(|path| path.starts_with("/sys/kernel/debug"));
+        match found.into_iter().next() {
+            Some(root) => Ok(Self { root }),
+            None => bail!(
+                "no tracefs is mounted, and both recording engines take event numbers and formats \
+                 from it; mount it with `mount -t tracefs none /sys/kernel/tracing`"
+            ),
+        }
+    }
+
+    /// One that lies at `root`.
+    #[must_use]
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Reads a file of it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, with its name and `purpose`.
+    pub fn read(&self, file: &str, purpose: &str) -> Result<String, Refusal> {
+        read(&self.root.join(file), purpose)
+    }
+
+    /// The number of an event; `None` when this kernel does not have it.
+    ///
+    /// # Errors
+    ///
+    /// When it is there and cannot be read.
+    pub fn event_id(&self, system: &str, name: &str) -> Result<Option<u16>, Refusal> {
+        let path = self.root.join("events").join(system).join(name).join("id");
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(text.trim().parse().ok()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Refusal::new(&path, "read", "know the event's number", error)),
+        }
+    }
+
+    /// The format text of an event.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub fn event_format(&self, system: &str, name: &str) -> Result<String, Refusal> {
+        self.read(&format!("events/{system}/{name}/format"), "describe the event in the recording")
+    }
+
+    /// Removes instances whose recorder is dead, with what it left running; returns their names.
+    ///
+    /// `is_alive` says whether the process of this id and start time (in clock ticks since
+    /// boot) still runs.
+    #[must_use]
+    pub fn remove_leftovers(&self, is_alive: impl Fn(u32, u64) -> Alive) -> Vec<Leftover> {
+        let Ok(entries) = fs::read_dir(self.root.join("instances")) else { return Vec::new() };
+        let mut names: BTreeSet<String> = BTreeSet::new();
+        for entry in entries.flatten() {
+            names.extend(entry.file_name().into_string());
+        }
+        let mut gone = Vec::new();
+        for name in names {
+            let Some((pid, start)) = recorder_of(&name) else { continue };
+            if is_alive(pid, start) == Alive::No {
+                let dir = self.root.join("instances").join(&name);
+                let _ = fs::write(dir.join("events/enable"), "0");
+                let error = fs::remove_dir(&dir).err();
+                gone.push(Leftover { name, pid, error });
+            }
+        }
+        gone
+    }
+}
+
+/// Whether a process still runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alive {
+    /// It does.
+    Yes,
+    /// It does not.
+    No,
+}
+
+/// An instance that a dead recorder had left.
+#[derive(Debug)]
+pub struct Leftover {
+    /// Its name below `instances`.
+    pub name: String,
+    /// The process that made it.
+    pub pid: u32,
+    /// Why it is still there.
+    pub error: Option<std::io::Error>,
+}
+
+impl std::fmt::Display for Leftover {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, pid, error } = self;
+        match error {
+            None => write!(
+                f,
+                "removed tracefs instance {name}, which the killed recorder {pid} had left behind"
+            ),
+            Some(error) => write!(
+                f,
+                "tracefs instance {name} of the dead recorder {pid} cannot be removed ({error}): \
+                 remove it with `rmdir`"
+            ),
+        }
+    }
+}
+
+/// The name of the instance of this process.
+#[must_use]
+pub(crate) fn own_name(pid: u32, start_ticks: u64) -> String {
+    format!("{PREFIX}{pid}.{start_ticks}")
+}
+
+fn recorder_of(name: &str) -> Option<(u32, u64)> {
+    let (pid, start) = name.strip_prefix(PREFIX)?.split_once('.')?;
+    Some((pid.parse().ok()?, start.parse().ok()?))
+}
+
+/// Start time of a process in clock ticks since boot, from `/proc/PID/stat`.
+#[must_use]
+pub(crate) fn start_ticks(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in parentheses and may hold any character, also these.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// Whether the recorder of this id and start time runs.
+#[must_use]
+pub(crate) fn is_alive(pid: u32, start: u64) -> Alive {
+    if start_ticks(pid) == Some(start) { Alive::Yes } else { Alive::No }
+}
+
+/// Reads a file of the kernel's.
+pub(crate) fn read(path: &Path, purpose: &str) -> Result<String, Refusal> {
+    // Some of them answer only one read, however small, so the first one must be large.
+    let mut bytes = Vec::with_capacity(1 << 16);
+    fs::File::open(path)
+        .and_then(|mut file| {
+            let mut first = vec![0; 1 << 16];
+            let n = file.read(&mut first)?;
+            bytes.extend_from_slice(&first[..n]);
+            file.read_to_end(&mut bytes)
+        })
+        .map_err(|error| Refusal::new(path, "read", purpose, error))?;
+    // What the kernel prints of itself is text, but names in it come from anybody.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+pub(crate) fn write(path: &Path, text: &str, purpose: &str) -> Result<(), Refusal> {
+    fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+        .map_err(|error| Refusal::new(path, "written", purpose, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tracefs_is_found_where_it_is_mounted_first_beside_debugfs() {
+        let mounts = "proc /proc proc rw 0 0\n\
+                      tracefs /sys/kernel/debug/tracing tracefs rw 0 0\n\
+                      nodev /sys/kernel/tracing tracefs rw,relatime 0 0\n";
+        let found = Tracefs::find(mounts).expect("mounted");
+        assert_eq!(found.root(), Path::new("/sys/kernel/tracing"));
+        let error = Tracefs::find("proc /proc proc rw 0 0\n").expect_err("none").to_string();
+        assert!(error.ends_with("`mount -t tracefs none /sys/kernel/tracing`"), "{error}");
+    }
+
+    #[test]
+    fn only_instances_of_dead_recorders_are_removed() {
+        let root = std::env::temp_dir().join(format!("resched-tracefs-{}", std::process::id()));
+        for name in ["resched.10.5", "resched.11.5", "resched.x", "perfetto"] {
+            fs::create_dir_all(root.join("instances").join(name)).expect("a writable directory");
+        }
+        let gone = Tracefs::at(&root).remove_leftovers(|pid, start| {
+            if (pid, start) == (11, 5) { Alive::Yes } else { Alive::No }
+        });
+        let names: Vec<&str> = gone.iter().map(|gone| gone.name.as_str()).collect();
+        assert_eq!(names, ["resched.10.5"]);
+        let mut left: Vec<_> = fs::read_dir(root.join("instances"))
+            .expect("still there")
+            .flatten()
+            .map(|entry| entry.file_name().into_string().expect("text"))
+            .collect();
+        left.sort();
+        assert_eq!(left, ["perfetto", "resched.11.5", "resched.x"]);
+        fs::remove_dir_all(&root).expect("removable");
+    }
+
+    #[test]
+    fn a_process_is_known_by_its_start_time_too() {
+        let pid = std::process::id();
+        let start = start_ticks(pid).expect("own stat");
+        assert_eq!(is_alive(pid, start), Alive::Yes);
+        assert_eq!(is_alive(pid, start + 1), Alive::No);
+    }
+}

@@ -1,0 +1,34 @@
+//! The command that is recorded: started when the recording runs, and waited for.
+
+use crate::control::{Control, Stop};
+use anyhow::{Context, Result};
+use std::process::{Child, Command};
+use std::sync::Arc;
+
+/// Starts the command; its end stops the recording.
+///
+/// # Errors
+///
+/// When it cannot be started.
+pub(crate) fn start(command: &[String], control: &Arc<Control>) -> Result<Option<u32>> {
+    let Some((program, arguments)) = command.split_first() else { return Ok(None) };
+    let mut child = Command::new(program)
+        .args(arguments)
+        .spawn()
+        .with_context(|| format!("{program}: the command cannot be started"))?;
+    let pid = child.id();
+    let (control, name) = (Arc::clone(control), program.clone());
+    std::thread::Builder::new()
+        .name("command".to_owned())
+        .spawn(move || control.stop(Stop::Command(end(&mut child, &name))))
+        .context("a thread that waits for the command cannot be started")?;
+    Ok(Some(pid))
+}
+
+fn end(child: &mut Child, name: &str) -> String {
+    match child.wait() {
+        Ok(status) if status.success() => format!("{name} ended"),
+        Ok(status) => format!("{name} ended with {status}"),
+        Err(error) => format!("{name} cannot be waited for ({error})"),
+    }
+}
