@@ -2,7 +2,7 @@
 
 use crate::control::{Control, Stop};
 use crate::page::PAGE;
-use crate::priority;
+use crate::priority::Urgency;
 use crate::refusal::Refusal;
 use crate::stream::Stream;
 use crate::watch::{LocksSeen, WaitEvents, Watch};
@@ -15,10 +15,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Buffers are emptied at least this often, so that a flight recorder sees waits soon.
-pub(crate) const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// Buffers are emptied at least this often: what a killed recorder may lose.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Those of a flight recorder so often, for it is to see waits soon.
+pub(crate) const LONGEST_FLIGHT_PAUSE: Duration = Duration::from_millis(200);
 /// And no more often than this.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
+/// After so many bytes at a time it is asked whether there is a hurry.
+const MANY: u64 = 1 << 20;
 /// A page less full than this is still being written: the reader has caught up.
 const CAUGHT_UP: usize = PAGE * 3 / 4;
 
@@ -34,6 +38,21 @@ pub(crate) struct Setting {
     pub flight: bool,
     /// Which events tell of lock waits.
     pub waits: Option<WaitEvents>,
+}
+
+impl Setting {
+    /// Longest time between two visits to a buffer.
+    pub(crate) fn longest_pause(&self) -> Duration {
+        if self.flight { LONGEST_FLIGHT_PAUSE } else { LONGEST_PAUSE }
+    }
+
+    /// So long that at the rate just seen an eighth of a buffer of `kib` fills.
+    pub(crate) fn next_pause(&self, bytes: u64, elapsed: Duration, kib: u64) -> Duration {
+        let eighth = u128::from(kib) * 1024 / 8;
+        let nanos = elapsed.as_nanos() * eighth / u128::from(bytes.max(1));
+        let pause = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        pause.clamp(SHORTEST_PAUSE, self.longest_pause())
+    }
 }
 
 /// Opens one CPU's raw pages.
@@ -58,7 +77,8 @@ pub(crate) fn spawn(
 ) -> std::io::Result<JoinHandle<Drained>> {
     std::thread::Builder::new().name(format!("drain/{}", stream.cpu)).spawn(move || {
         let locks = LocksSeen::new(setting.waits);
-        let mut drain = Drain { pages, stream, locks, setting };
+        let urgency = Urgency::at_start(setting.realtime);
+        let mut drain = Drain { pages, stream, locks, urgency, setting };
         let result = drain.run();
         if result.is_err() {
             drain.setting.control.stop(Stop::Failed);
@@ -71,6 +91,7 @@ struct Drain {
     pages: File,
     stream: Stream,
     locks: LocksSeen,
+    urgency: Urgency,
     setting: Arc<Setting>,
 }
 
@@ -92,22 +113,33 @@ enum Until {
 
 impl Drain {
     fn run(&mut self) -> Result<()> {
-        priority::raise(self.setting.realtime)?;
+        self.urgency.apply()?;
         let mut pause = SHORTEST_PAUSE;
         let mut last = Instant::now();
         while !self.setting.control.is_closed() {
             self.setting.control.pause(pause);
             let bytes = self.read(Until::CaughtUp)?;
+            self.hurry(bytes)?;
             // A flight recorder writes out what is in memory, so there everything must be.
             if self.setting.flight || self.stream.is_old() {
                 self.stream.flush()?;
             }
             self.report();
-            pause = next_pause(bytes, last.elapsed(), self.setting.buffer_kib);
+            pause = self.setting.next_pause(bytes, last.elapsed(), self.setting.buffer_kib);
             last = Instant::now();
         }
         self.read(Until::Empty)?;
         self.stream.flush()
+    }
+
+    /// Goes first when so many bytes came at a time, and waits its turn when not.
+    fn hurry(&mut self, bytes: u64) -> Result<()> {
+        let urgency = self.urgency.for_fill(bytes, self.setting.buffer_kib);
+        if urgency != self.urgency {
+            self.urgency = urgency;
+            urgency.apply()?;
+        }
+        Ok(())
     }
 
     fn report(&self) {
@@ -136,6 +168,9 @@ impl Drain {
                 watch.page(self.stream.fresh());
             }
             bytes += PAGE as u64;
+            if bytes.is_multiple_of(MANY) && self.urgency == Urgency::Patient {
+                self.hurry(bytes)?;
+            }
             let fill = self.stream.took()?;
             if until == Until::CaughtUp && fill < CAUGHT_UP {
                 break;
@@ -145,24 +180,28 @@ impl Drain {
     }
 }
 
-/// So long that at the rate just seen an eighth of the buffer fills.
-pub(crate) fn next_pause(bytes: u64, elapsed: Duration, buffer_kib: u64) -> Duration {
-    let eighth = u128::from(buffer_kib) * 1024 / 8;
-    let nanos = elapsed.as_nanos() * eighth / u128::from(bytes.max(1));
-    let pause = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-    pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_fast_buffer_is_visited_more_often() {
+        let setting = Setting {
+            control: Arc::default(),
+            buffer_kib: 16 * 1024,
+            own_kib: 0,
+            realtime: None,
+            watch: None,
+            flight: false,
+            waits: None,
+        };
         let ms = Duration::from_millis;
         // 64 MiB a second fill an eighth of 16 MiB in 31 ms.
-        assert_eq!(next_pause(64 << 20, ms(1000), 16 * 1024), Duration::from_nanos(31_250_000));
-        assert_eq!(next_pause(0, ms(10), 16 * 1024), LONGEST_PAUSE);
-        assert_eq!(next_pause(64 << 20, ms(1), 64), SHORTEST_PAUSE);
+        let pause = setting.next_pause(64 << 20, ms(1000), 16 * 1024);
+        assert_eq!(pause, Duration::from_nanos(31_250_000));
+        assert_eq!(setting.next_pause(0, ms(10), 16 * 1024), LONGEST_PAUSE);
+        assert_eq!(setting.next_pause(64 << 20, ms(1), 64), SHORTEST_PAUSE);
+        let flight = Setting { flight: true, ..setting };
+        assert_eq!(flight.next_pause(0, ms(10), 16 * 1024), LONGEST_FLIGHT_PAUSE);
     }
 }

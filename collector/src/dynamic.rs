@@ -155,7 +155,7 @@ fn leftovers(all: &str, is_alive: impl Fn(u32, u64) -> tracefs::Alive) -> Vec<St
 
 /// Which kinds of dynamic events on functions the tracefs of this kernel explains.
 pub(crate) fn offered(readme: &str) -> Vec<(CallProbe, Option<String>)> {
-    let has = |syntax: &str| readme.lines().any(|line| line.trim_start().starts_with(syntax));
+    let has = |syntax: &str| readme.contains(syntax);
     let without = |option: &str| Some(format!("this kernel is built without {option}"));
     vec![
         (

@@ -51,6 +51,23 @@ pub(crate) struct Ended {
     pub failures: Vec<anyhow::Error>,
 }
 
+impl Ended {
+    /// Gives losses without a size the one that the kernel's count leaves for them, where a CPU
+    /// has only one such gap.
+    pub(crate) fn settle_losses(&mut self) {
+        for (cpu, count) in &self.kernel {
+            let own = self.lost.iter().filter(|lost| lost.cpu == *cpu);
+            let told: u64 = own.filter_map(|lost| lost.records).sum();
+            let mut unknown =
+                self.lost.iter_mut().filter(|lost| lost.cpu == *cpu && lost.records.is_none());
+            if let (Some(gap), None) = (unknown.next(), unknown.next()) {
+                gap.records = count.overrun.checked_sub(told).filter(|rest| *rest > 0);
+            }
+        }
+        self.lost.sort_by_key(|lost| (lost.cpu, lost.before));
+    }
+}
+
 impl Engine {
     pub(crate) fn prepare(around: &Around<'_>, probes: &Probes) -> Result<Self> {
         Ok(match around.plan.via {
@@ -77,10 +94,12 @@ impl Engine {
 
     /// Takes what is left, and counts.
     pub(crate) fn finish(&mut self) -> Ended {
-        match self {
+        let mut ended = match self {
             Self::Tracefs(engine) => engine.finish(),
             Self::Perf(engine) => engine.finish(),
-        }
+        };
+        ended.settle_losses();
+        ended
     }
 
     /// Writes what a flight recorder holds into a spool of its own.
@@ -89,5 +108,24 @@ impl Engine {
             Self::Tracefs(engine) => engine.dump(spool),
             Self::Perf(engine) => engine.dump(spool),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_count_gives_the_only_unknown_gap_its_size() {
+        let gap = |cpu, records, before| Lost { cpu, records, after: before - 1, before };
+        let count = |overrun| KernelCount { overrun, dropped: 0, read: 0 };
+        let mut ended = Ended {
+            lost: vec![gap(1, None, 9), gap(1, Some(30), 5), gap(0, None, 7), gap(0, None, 8)],
+            kernel: BTreeMap::from([(0, count(50)), (1, count(100))]),
+            ..Ended::default()
+        };
+        ended.settle_losses();
+        let expected = [gap(0, None, 7), gap(0, None, 8), gap(1, Some(30), 5), gap(1, Some(70), 9)];
+        assert_eq!(ended.lost, expected);
     }
 }

@@ -77,8 +77,10 @@ impl CallProbe {
 pub struct Offer {
     /// Numbers of the events that it has.
     pub events: BTreeMap<EventName, u16>,
-    /// Trace clocks of tracefs.
-    pub clocks: Vec<String>,
+    /// The machine's memory, KiB; 0 when it is unknown.
+    pub memory_kib: u64,
+    /// Its CPUs.
+    pub n_cpus: u64,
     /// Whether an instance can be made; else why not.
     pub instances: Option<String>,
     /// Whether `perf_event_open` works for system-wide tracepoints; else why not.
@@ -104,6 +106,13 @@ pub fn events(tracefs: &Tracefs) -> Result<BTreeMap<EventName, u16>, Refusal> {
         }
     }
     Ok(found)
+}
+
+/// The machine's memory in KiB, from the text of `/proc/meminfo`.
+#[must_use]
+pub fn memory_kib(meminfo: &str) -> u64 {
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    total.and_then(|text| text.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 /// Timers whose start says when a task will be woken or its slice ends.

@@ -1,12 +1,12 @@
 //! Turns what our programs write into pages beside those of the kernel: one thread for all CPUs.
 
 use crate::control::Stop;
-use crate::drain::{LONGEST_PAUSE, Setting, next_pause};
+use crate::drain::Setting;
 use crate::own_events::OwnEvents;
 use crate::page::PageWriter;
 use crate::perf_engine::{LOST, SAMPLE, loss, walk};
 use crate::perf_event::{self, PerfEvent, Ring};
-use crate::priority;
+use crate::priority::Urgency;
 use crate::stream::Stream;
 use anyhow::Result;
 use std::sync::Arc;
@@ -105,8 +105,8 @@ pub(crate) fn spawn(
 }
 
 fn run(cpus: &mut [OwnCpu], own: &OwnEvents, setting: &Setting) -> Result<()> {
-    priority::raise(setting.realtime)?;
-    let mut pause = LONGEST_PAUSE / 10;
+    let mut urgency = Urgency::at_start(setting.realtime);
+    urgency.apply()?;
     let mut last = Instant::now();
     loop {
         let is_last = setting.control.is_closed();
@@ -120,7 +120,12 @@ fn run(cpus: &mut [OwnCpu], own: &OwnEvents, setting: &Setting) -> Result<()> {
         if is_last {
             return Ok(());
         }
-        pause = if most == 0 { pause } else { next_pause(most, last.elapsed(), setting.own_kib) };
+        let next = urgency.for_fill(most, setting.own_kib);
+        if next != urgency {
+            urgency = next;
+            urgency.apply()?;
+        }
+        let pause = setting.next_pause(most, last.elapsed(), setting.own_kib);
         last = Instant::now();
         setting.control.pause(pause);
     }

@@ -3,13 +3,13 @@
 use crate::chunk::Packer;
 use crate::control::{Control, Stop};
 use crate::describe::{self, Systems};
-use crate::drain::{LONGEST_PAUSE, Setting, next_pause};
+use crate::drain::Setting;
 use crate::engine::{Around, Ended};
 use crate::own_events::OwnEvents;
 use crate::perf_data::{CpuEventId, Description, FileEvent, Writer};
 use crate::perf_event::{self, PerfEvent, Ring, Source, Tasks};
 use crate::plan::Plan;
-use crate::priority;
+use crate::priority::Urgency;
 use crate::probes::Probes;
 use crate::request::{Compression, Via};
 use crate::spool::{Manifest, Spool};
@@ -111,6 +111,7 @@ impl PerfEngine {
             events: 0,
             own: None,
             copy: Vec::new(),
+            closed_at: 0,
         });
         let control = Arc::clone(control);
         let compression = plan.compression;
@@ -176,9 +177,22 @@ impl PerfEngine {
                 }
             }
         }
+        // What was lost after the last record that fitted, no record tells.
+        for ring in &drain.rings {
+            let told = drain.lost.iter().filter(|lost| lost.cpu == ring.cpu);
+            let told: u64 = told.filter_map(|lost| lost.records).sum();
+            let counted = ended.kernel.get(&ring.cpu).map_or(0, |count| count.overrun);
+            let untold = counted.checked_sub(told).filter(|untold| *untold > 0);
+            ended.lost.extend(untold.map(|records| Lost {
+                cpu: ring.cpu,
+                records: Some(records),
+                after: ring.newest,
+                before: drain.closed_at.max(ring.newest),
+            }));
+        }
         ended.taken = drain.taken;
         ended.events = drain.events;
-        ended.lost = drain.lost;
+        ended.lost.extend(drain.lost);
         ended.locks = drain.locks.locks.into_iter().collect();
         ended
     }
@@ -327,19 +341,28 @@ struct Drain {
     own: Option<Arc<OwnEvents>>,
     /// Room for records that are changed on their way.
     copy: Vec<u8>,
+    /// When no more records came in, nanoseconds of the monotonic clock.
+    closed_at: u64,
 }
 
 impl Drain {
     fn run(&mut self) -> Result<()> {
-        priority::raise(self.setting.realtime)?;
-        let mut pause = LONGEST_PAUSE / 10;
+        let mut urgency = Urgency::at_start(self.setting.realtime);
+        urgency.apply()?;
+        let mut pause = self.setting.longest_pause() / 10;
         let mut last = Instant::now();
         while !self.setting.control.is_closed() {
             self.setting.control.pause(pause);
             let most = self.visit()?;
-            pause = next_pause(most, last.elapsed(), self.setting.buffer_kib);
+            let next = urgency.for_fill(most, self.setting.buffer_kib);
+            if next != urgency {
+                urgency = next;
+                urgency.apply()?;
+            }
+            pause = self.setting.next_pause(most, last.elapsed(), self.setting.buffer_kib);
             last = Instant::now();
         }
+        self.closed_at = perf_event::now();
         self.visit().map(|_| ())
     }
 

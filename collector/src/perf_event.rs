@@ -318,6 +318,18 @@ impl Drop for Ring {
     }
 }
 
+/// The monotonic clock, nanoseconds: that of all records.
+pub(crate) fn now() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    #[expect(unsafe_code, reason = "the standard library does not tell the clock's number")]
+    // SAFETY: the structure outlives the call.
+    unsafe {
+        libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now);
+    }
+    let (seconds, nanos) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
+    seconds.unwrap_or(0) * 1_000_000_000 + nanos.unwrap_or(0)
+}
+
 /// Raises the limit of open files as far as it goes: each event of each CPU is one.
 pub(crate) fn allow_many_files() {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

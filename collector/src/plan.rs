@@ -5,14 +5,22 @@ use crate::own_events::ProgramSet;
 use crate::request::{Compression, Detail, Flight, Futex, Request, Target, Via};
 use std::fmt::Write as _;
 
-/// Kernel buffer of each CPU when nobody says otherwise, KiB.
+/// Most that a CPU's buffer takes when nobody says otherwise, KiB.
 ///
-/// At the highest rate measured (docs/recording.md) a CPU fills some 50 MB a second, so this
-/// lasts a third of a second without the recorder; it drains several times as often.
-const BUFFER_KIB: u64 = 16 * 1024;
+/// Real-time tasks may keep the recorder away for a second or two, in which a busy CPU writes
+/// 30 to 60 MB (docs/recording.md).
+const MOST_BUFFER_KIB: u64 = 128 * 1024;
 
-/// Kernel buffer of each CPU through perf, whose records are twice as long.
-const PERF_BUFFER_KIB: u64 = 32 * 1024;
+/// And least.
+const LEAST_BUFFER_KIB: u64 = 1024;
+
+/// All buffers together take this part of the machine's memory, within these bounds.
+const PART_OF_MEMORY: u64 = 64;
+
+/// The buffer of each CPU for a machine of so much memory.
+fn usual_buffer_kib(memory_kib: u64, n_cpus: u64) -> u64 {
+    (memory_kib / PART_OF_MEMORY / n_cpus.max(1)).clamp(LEAST_BUFFER_KIB, MOST_BUFFER_KIB)
+}
 
 /// A recording, decided.
 #[derive(Clone, Debug)]
@@ -130,8 +138,8 @@ pub fn plan(request: &Request, offer: &Offer) -> Result<Plan, NoPlan> {
             (Via::Tracefs, false) => {}
         }
     }
-    let default = if via == Via::Perf { PERF_BUFFER_KIB } else { BUFFER_KIB };
-    let buffer_kib = request.buffer_kib.unwrap_or(default);
+    let usual = usual_buffer_kib(offer.memory_kib, offer.n_cpus);
+    let buffer_kib = request.buffer_kib.unwrap_or(usual);
     if !(64..=1 << 30).contains(&buffer_kib) {
         return Err(NoPlan::Buffer { kib: buffer_kib });
     }

@@ -2,7 +2,7 @@
 
 use crate::control::{Control, Orders, Stop};
 use crate::describe;
-use crate::drain::LONGEST_PAUSE;
+use crate::drain::LONGEST_FLIGHT_PAUSE;
 use crate::dynamic::{self, DynamicEvents};
 use crate::engine::{Around, Ended, Engine};
 use crate::host::{self, Roots, Snapshot};
@@ -75,6 +75,9 @@ fn look(tracefs: &Tracefs, request: &Request) -> Result<Offer> {
     let mut offer = Offer {
         events: crate::offer::events(tracefs)?,
         timer_functions: crate::offer::timer_functions(&kallsyms),
+        memory_kib: std::fs::read_to_string("/proc/meminfo")
+            .map_or(0, |text| crate::offer::memory_kib(&text)),
+        n_cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
         ..Offer::default()
     };
     crate::check::engines(tracefs, &mut offer);
@@ -181,7 +184,7 @@ impl Session<'_> {
                 return Ok(files.len());
             }
             // Other CPUs' buffers are emptied a moment later.
-            std::thread::sleep(LONGEST_PAUSE);
+            std::thread::sleep(LONGEST_FLIGHT_PAUSE);
             let path = self.dump(&started, files.len())?;
             notice(Notice::Dumped { path: path.clone(), why });
             files.push(path);

@@ -6,6 +6,7 @@ mod docs;
 mod fidelity;
 mod fixtures;
 mod layers;
+mod overhead;
 mod owners;
 mod sizes;
 mod tree;
@@ -21,6 +22,7 @@ fn main() -> Result<()> {
         ["check"] => check::run(),
         ["fixtures"] => check::report("fixtures", &fixtures::problems()?),
         ["owners", ref files @ ..] => owners::run(files),
+        ["bench", "record"] => overhead::run(),
         ["bench", "replay"] => bench::replay(&[]),
         ["bench", "replay", ref files @ ..] => bench::replay(files),
         ["fidelity"] => fidelity::run(None),

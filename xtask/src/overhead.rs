@@ -1,0 +1,315 @@
+//! What recording costs the machine that is recorded: ours beside perf and trace-cmd, in turn.
+
+use crate::tree;
+use anyhow::{Context, Result, ensure};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// Rounds of which the median is printed.
+const ROUNDS: usize = 5;
+/// Kernel buffer of each CPU, for all recorders alike.
+const BUFFER_KIB: u32 = 128 * 1024;
+
+/// The events that all recorders record.
+const EVENTS: [&str; 12] = [
+    "sched:sched_switch",
+    "sched:sched_waking",
+    "sched:sched_wakeup",
+    "sched:sched_wakeup_new",
+    "sched:sched_migrate_task",
+    "sched:sched_process_fork",
+    "sched:sched_process_exec",
+    "sched:sched_process_exit",
+    "sched:sched_pi_setprio",
+    "lock:contention_begin",
+    "lock:contention_end",
+    "timer:hrtimer_start",
+];
+
+/// Who records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Recorder {
+    Nobody,
+    Perf,
+    TraceCmd,
+    Ours,
+    OursThroughPerf,
+    OursWithOwners,
+}
+
+const RECORDERS: [Recorder; 6] = [
+    Recorder::Nobody,
+    Recorder::Perf,
+    Recorder::TraceCmd,
+    Recorder::Ours,
+    Recorder::OursThroughPerf,
+    Recorder::OursWithOwners,
+];
+
+impl Recorder {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Nobody => "nobody",
+            Self::Perf => "perf record",
+            Self::TraceCmd => "trace-cmd record",
+            Self::Ours => "resched record",
+            Self::OursThroughPerf => "resched record --via perf",
+            Self::OursWithOwners => "resched record --detail owner",
+        }
+    }
+
+    /// The command that records `workload` into `file`.
+    fn command(self, resched: &Path, file: &Path, workload: &[String]) -> Command {
+        let mut command = match self {
+            Self::Nobody => {
+                let mut plain = Command::new(&workload[0]);
+                plain.args(&workload[1..]);
+                return plain;
+            }
+            Self::Perf => {
+                let mut perf = Command::new("perf");
+                perf.args(["record", "-q", "-a", "-k", "CLOCK_MONOTONIC", "-m"]);
+                perf.arg((BUFFER_KIB / 4).to_string());
+                perf
+            }
+            Self::TraceCmd => {
+                let mut shell = Command::new("unshare");
+                shell.args(["-m", "sh", "-c", HIDE_REFUSED, "sh", "trace-cmd", "record", "-q"]);
+                shell.args(["-C", "mono", "-b", &BUFFER_KIB.to_string()]);
+                shell
+            }
+            Self::Ours | Self::OursThroughPerf | Self::OursWithOwners => {
+                let mut ours = Command::new(resched);
+                ours.args(["record", "--buffer", &format!("{BUFFER_KIB}KiB"), "-o"]).arg(file);
+                match self {
+                    Self::OursThroughPerf => ours.args(["--via", "perf"]),
+                    Self::OursWithOwners => ours.args(["--detail", "owner"]),
+                    _ => &mut ours,
+                };
+                ours.arg("--").args(workload);
+                return ours;
+            }
+        };
+        for event in EVENTS {
+            command.args(["-e", event]);
+        }
+        command.arg("-o").arg(file);
+        if self == Self::Perf {
+            command.arg("--");
+        }
+        command.args(workload);
+        command
+    }
+}
+
+/// trace-cmd insists on writing files that some kernels refuse: they are hidden from it.
+const HIDE_REFUSED: &str = "for f in /proc/sys/kernel/ftrace_enabled \
+    /sys/kernel/tracing/set_ftrace_filter /sys/kernel/tracing/set_ftrace_notrace \
+    /sys/kernel/tracing/set_ftrace_pid /sys/kernel/tracing/set_ftrace_notrace_pid; do \
+    [ -e $f ] && mount --bind /dev/null $f; done; exec \"$@\"";
+
+/// A workload, and how its speed is told.
+struct Workload {
+    name: &'static str,
+    command: Vec<String>,
+    speed: Speed,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Speed {
+    /// Runs for a time that it prints behind `Time:`, seconds.
+    PrintedTime,
+    /// Runs for a fixed time: what it gets done shows in the machine's context switches.
+    Switches,
+}
+
+fn workloads(folder: &Path) -> Result<Vec<Workload>> {
+    let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let mut all = vec![Workload {
+        name: "hackbench",
+        command: words("hackbench -p -T -g 2 -f 4 -l 100000"),
+        speed: Speed::PrintedTime,
+    }];
+    let shared = tree::root().join("../shared/host-traces");
+    if shared.join("mixed.sh").exists() {
+        std::fs::copy(shared.join("mixed.sh"), folder.join("mixed.sh"))?;
+        let source = shared.join("inversion.c");
+        let mut cc = Command::new("cc");
+        cc.args(["-O2", "-pthread", "-o"]).arg(folder.join("inversion")).arg(source);
+        ensure!(cc.status()?.success(), "inversion.c cannot be compiled");
+        let script = folder.join("mixed.sh").display().to_string();
+        all.push(Workload {
+            name: "mixed.sh",
+            command: vec!["sh".to_owned(), script, "5".to_owned()],
+            speed: Speed::Switches,
+        });
+    } else {
+        say("skipped: mixed.sh, which is not beside the repository");
+    }
+    Ok(all)
+}
+
+/// Runs everything and prints medians and ratios.
+pub(crate) fn run() -> Result<()> {
+    let resched = build()?;
+    let folder = std::env::temp_dir().join(format!("resched-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let result =
+        workloads(&folder)?.iter().try_for_each(|workload| compare(&resched, &folder, workload));
+    std::fs::remove_dir_all(&folder)?;
+    result
+}
+
+fn build() -> Result<PathBuf> {
+    let status = Command::new("cargo")
+        .args(["build", "--release", "--quiet", "--package", "cli"])
+        .current_dir(tree::root())
+        .status()?;
+    ensure!(status.success(), "resched cannot be built");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    Ok(target.unwrap_or_else(|| tree::root().join("target")).join("release/resched"))
+}
+
+/// One recorder's runs.
+#[derive(Default)]
+struct Runs {
+    /// Seconds, or context switches a second.
+    speeds: Vec<f64>,
+    /// Cost over the run of the same round that nobody recorded: 0.1 is a tenth more time, or a
+    /// tenth more time per switch.
+    costs: Vec<f64>,
+    lost: u64,
+    bytes: u64,
+    failed: Option<String>,
+}
+
+fn compare(resched: &Path, folder: &Path, workload: &Workload) -> Result<()> {
+    let mut runs: Vec<Runs> = RECORDERS.iter().map(|_| Runs::default()).collect();
+    for round in 0..ROUNDS {
+        say(&format!("{}: round {} of {ROUNDS}", workload.name, round + 1));
+        let mut alone = None;
+        for (recorder, runs) in RECORDERS.iter().zip(&mut runs) {
+            if runs.failed.is_some() {
+                continue;
+            }
+            let file = folder.join("trace");
+            let run = measure(*recorder, resched, &file, workload);
+            match run {
+                Ok(speed) => {
+                    let alone = *alone.get_or_insert(speed);
+                    runs.speeds.push(speed);
+                    runs.costs.push(match workload.speed {
+                        Speed::PrintedTime => speed / alone - 1.0,
+                        Speed::Switches => alone / speed - 1.0,
+                    });
+                    if *recorder != Recorder::Nobody {
+                        runs.bytes = std::fs::metadata(&file).map_or(0, |meta| meta.len());
+                        runs.lost += lost(resched, &file).unwrap_or(0);
+                    }
+                }
+                Err(error) => runs.failed = Some(format!("{error:#}")),
+            }
+            let _ = std::fs::remove_file(&file);
+        }
+    }
+    print(workload, &runs);
+    Ok(())
+}
+
+fn measure(recorder: Recorder, resched: &Path, file: &Path, workload: &Workload) -> Result<f64> {
+    let mut command = recorder.command(resched, file, &workload.command);
+    let (switches, start) = (context_switches()?, Instant::now());
+    let output = command.stdin(Stdio::null()).output().context(recorder.name())?;
+    let seconds = start.elapsed().as_secs_f64();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}", errors.lines().last().unwrap_or("it failed"));
+    match workload.speed {
+        Speed::Switches => Ok((context_switches()? - switches) / seconds),
+        Speed::PrintedTime => {
+            let text = String::from_utf8_lossy(&output.stdout);
+            let time = text.lines().find_map(|line| line.trim().strip_prefix("Time:"));
+            time.and_then(|time| time.trim().parse().ok()).context("no `Time:` was printed")
+        }
+    }
+}
+
+/// All switches of this machine since it started.
+fn context_switches() -> Result<f64> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let line = stat.lines().find_map(|line| line.strip_prefix("ctxt "));
+    line.and_then(|number| number.trim().parse().ok()).context("/proc/stat has no `ctxt`")
+}
+
+/// Events that a recording admits to have lost, whoever recorded it.
+fn lost(resched: &Path, file: &Path) -> Result<u64> {
+    let output = Command::new(resched).args(["info", "--json"]).arg(file).output()?;
+    let info: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let lost = info["lost"].as_array().context("no list of losses")?;
+    Ok(lost.iter().filter_map(|gap| gap["events"].as_u64()).sum())
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[expect(clippy::print_stdout, reason = "a benchmark prints")]
+fn print(workload: &Workload, runs: &[Runs]) {
+    let what = match workload.speed {
+        Speed::PrintedTime => "median s",
+        Speed::Switches => "switches/s",
+    };
+    println!("\n{}: `{}`, {ROUNDS} rounds", workload.name, workload.command.join(" "));
+    println!(
+        "{:<32}{what:>12}{:>10}{:>22}{:>12}{:>10}",
+        "recorder", "cost", "of perf record's", "file MiB", "lost"
+    );
+    let perf = runs.get(1).map_or(f64::NAN, |perf| median(&perf.costs));
+    for (recorder, runs) in RECORDERS.iter().zip(runs) {
+        if let Some(error) = &runs.failed {
+            println!("{:<32}skipped: {error}", recorder.name());
+            continue;
+        }
+        let cost = median(&runs.costs);
+        #[expect(clippy::cast_precision_loss, reason = "printed with one digit")]
+        let mib = runs.bytes as f64 / 1_048_576.0;
+        println!(
+            "{:<32}{:>12.3}{:>9.1}%{:>22.2}{mib:>12.1}{:>10}",
+            recorder.name(),
+            median(&runs.speeds),
+            cost * 100.0,
+            cost / perf,
+            runs.lost
+        );
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "progress of a benchmark")]
+fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_recorders_record_the_same_command_into_the_same_file() {
+        let workload = ["true".to_owned(), "-x".to_owned()];
+        for recorder in RECORDERS {
+            let command = recorder.command(Path::new("resched"), Path::new("/f"), &workload);
+            let words: Vec<_> = command.get_args().map(|w| w.to_string_lossy()).collect();
+            assert_eq!(words.last().map(AsRef::as_ref), Some("-x"), "{recorder:?}");
+            if recorder != Recorder::Nobody {
+                assert!(words.iter().any(|word| word == "/f"), "{recorder:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_median_is_the_middle_run() {
+        assert!((median(&[3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
+    }
+}
