@@ -370,6 +370,7 @@ impl Extract<'_> {
             find_period(&mut b.ops, &sleeps);
             if hides_sections {
                 rebalanced += unseen::balance(&mut b.ops, &b.holds, &awake);
+                rebalanced += unseen::release_at_end(&mut b.ops, &b.holds);
                 hidden += hidden::complete(&mut b.ops, &b.holds, self.percentile);
             }
         }
@@ -403,8 +404,14 @@ impl Extract<'_> {
             let host_task = self.host_task(TaskId(u32::try_from(index).unwrap_or(u32::MAX)));
             let group = cgroup::of(&groups, host_task.and_then(|h| h.cgroup.as_deref()));
             let b = &mut self.builds[index];
+            // Who was told to stop with the others, and had to wait for a CPU or a lock first.
+            let soon = (end.0 - self.start) / 10;
             let rounds = match (b.exited, endings[index], stop) {
-                (None, ..) => rounds::find(&b.ops, &b.holds),
+                (None, ..) => rounds::find(&b.ops, &b.holds)
+                    .or_else(|| rounds::find_sleepless(&b.ops, &b.holds)),
+                (Some(by), None, Some(at)) if at.0 <= by && by - at.0 <= soon => {
+                    rounds::find_sleepless(&b.ops, &b.holds).map(|r| Rounds { until: stop, ..r })
+                }
                 (Some(_), Some(e), Some(at)) if e.after < at.0 && at.0 <= e.by => {
                     rounds::find(&b.ops, &b.holds).map(|r| Rounds { until: stop, ..r })
                 }

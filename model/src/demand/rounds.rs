@@ -42,19 +42,47 @@ impl Rounds {
 
 /// Finds the rounds of a program: each ends with a timed sleep outside of all critical sections.
 pub(super) fn find(ops: &[Op], holds: &[LockIndex]) -> Option<Rounds> {
+    // Uninterruptible sleeps are a device's, and no round's end.
+    rounds(ops, holds, |op| {
+        matches!(
+            op,
+            Op::Sleep { until: SleepEnd::After(_), on: None, state: PrevState::Interruptible }
+        )
+    })
+}
+
+/// Finds the rounds of a program that never sleeps by itself: each ends with a release after
+/// which it holds nothing.
+///
+/// # Source
+///
+/// Our own rule. Who only computes and takes locks goes on doing so; without it, a task that a
+/// replay gives more CPU time than it had runs out of program, and leaves its share to others.
+pub(super) fn find_sleepless(ops: &[Op], holds: &[LockIndex]) -> Option<Rounds> {
+    let sleeps = ops.iter().any(|op| matches!(op, Op::Sleep { .. }));
+    if sleeps {
+        return None;
+    }
+    let found = rounds(ops, holds, |op| matches!(op, Op::Unlock(_)))?;
+    // A round without work would be repeated without end at one instant.
+    let works = |round: &Range<usize>| {
+        ops[round.clone()].iter().any(|op| matches!(op, Op::Compute(span) if span.0 > 0))
+    };
+    let repeatable: Vec<_> = found.repeatable.iter().filter(|r| works(r)).cloned().collect();
+    (repeatable.len() >= FEWEST).then_some(Rounds { repeatable, ..found })
+}
+
+fn rounds(ops: &[Op], holds: &[LockIndex], is_end: impl Fn(&Op) -> bool) -> Option<Rounds> {
     let mut held = holds.len();
     let mut seams = Vec::new();
     for (at, op) in ops.iter().enumerate() {
         match op {
             Op::Lock(_) | Op::TryLock { acquired: true, .. } => held += 1,
             Op::Unlock(_) => held = held.saturating_sub(1),
-            // Uninterruptible sleeps are a device's, and no round's end.
-            Op::Sleep { until: SleepEnd::After(_), on: None, state: PrevState::Interruptible }
-                if held == 0 =>
-            {
-                seams.push(at + 1);
-            }
             _ => {}
+        }
+        if held == 0 && is_end(op) {
+            seams.push(at + 1);
         }
     }
     let is_own = |op: &Op| {
@@ -135,6 +163,21 @@ mod tests {
         assert_eq!(rounds.repeatable, [5..10, 10..15, 15..20, 20..25, 25..30]);
         assert_eq!((rounds.seam_after(7), rounds.seam_after(10)), (Some(10), Some(15)));
         assert_eq!((rounds.seam_after(30), rounds.end()), (None, 30));
+    }
+
+    #[test]
+    fn who_never_sleeps_goes_round_by_its_releases() {
+        let round = [RUN, LOCK, RUN, UNLOCK];
+        let mut ops: Vec<Op> = std::iter::repeat_n(round, 5).flatten().collect();
+        assert_eq!(find(&ops, &[]), None);
+        let rounds = find_sleepless(&ops, &[]).expect("a loop");
+        assert_eq!(rounds.seams, [4, 8, 12, 16, 20]);
+        assert_eq!(rounds.repeatable, [4..8, 8..12, 12..16, 16..20]);
+        // Rounds without work are not run again.
+        let idle: Vec<Op> = std::iter::repeat_n([LOCK, UNLOCK], 9).flatten().collect();
+        assert_eq!(find_sleepless(&idle, &[]), None);
+        ops.push(SLEEP);
+        assert_eq!(find_sleepless(&ops, &[]), None);
     }
 
     #[test]

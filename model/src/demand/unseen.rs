@@ -139,6 +139,30 @@ pub(super) fn balance(ops: &mut Vec<Op>, holds: &[LockIndex], awake: &[LockIndex
     changed
 }
 
+/// Releases what a program still holds at its end, so that nobody waits for it for ever. Returns
+/// the number of ops added.
+///
+/// A recording may end inside a section; what its task does next, a replay does not know.
+pub(super) fn release_at_end(ops: &mut Vec<Op>, holds: &[LockIndex]) -> u64 {
+    let mut held = holds.to_vec();
+    for op in &*ops {
+        match op {
+            Op::Lock(lock) | Op::TryLock { lock, acquired: true } => held.push(*lock),
+            Op::Unlock(lock) => {
+                if let Some(at) = held.iter().rposition(|l| l == lock) {
+                    held.remove(at);
+                }
+            }
+            _ => {}
+        }
+    }
+    // An exit, or a wait that nothing ends, comes behind the release.
+    let at = ops.len() - usize::from(matches!(ops.last(), Some(Op::Exit | Op::Wait { .. })));
+    let added = held.len() as u64;
+    ops.splice(at..at, held.into_iter().rev().map(Op::Unlock));
+    added
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +185,15 @@ mod tests {
             &[Op::Lock(M), Op::Lock(M), Op::Unlock(M)],
             &[Op::Lock(M), Op::Unlock(M), Op::Lock(M), Op::Unlock(M)],
         );
+    }
+
+    #[test]
+    fn what_is_held_at_the_end_is_released_before_the_exit() {
+        let mut ops = vec![Op::Lock(M), Op::Compute(Nanos(1)), Op::Exit];
+        assert_eq!(release_at_end(&mut ops, &[LockIndex(1)]), 2);
+        let unlocks = [Op::Unlock(M), Op::Unlock(LockIndex(1)), Op::Exit];
+        assert_eq!(ops[2..], unlocks);
+        assert_eq!(release_at_end(&mut ops, &[LockIndex(1)]), 0);
     }
 
     #[test]
