@@ -9,12 +9,17 @@ use serde::Serialize;
 /// Fewest recorded responses that make a task's mean worth comparing.
 const FEWEST_RESPONSES: u64 = 5;
 
+/// Tasks whose responses make up less than this part of the recording are left out of the median:
+/// a kernel thread that woke five times for 20 us says nothing of how good a replay is.
+const LEAST_SHARE: f64 = 0.01;
+
 /// Recording against replay.
 #[derive(Clone, Debug, Serialize)]
 pub struct Fidelity {
     /// Tasks with at least five recorded responses, the worst first.
     pub tasks: Vec<TaskFidelity>,
-    /// Median of their errors of mean response; `None` without such tasks.
+    /// Median error of mean response of those that matter: at least a hundredth of the recording
+    /// went into their responses. `None` without such tasks.
     pub median_response_error: Option<f64>,
     /// The task whose mean response the replay misses most, and by how much.
     pub worst: Option<(TaskKey, f64)>,
@@ -71,6 +76,8 @@ pub struct TaskFidelity {
     pub key: TaskKey,
     /// Responses in the recording.
     pub responses: u64,
+    /// All its recorded responses together, as a part of the recording.
+    pub response_share: f64,
     /// Of the mean response; 1 when the replay has none.
     pub response_error: f64,
     /// Of the total lock wait; `None` when the recording has none.
@@ -85,17 +92,20 @@ pub struct TaskFidelity {
 #[must_use]
 pub fn fidelity(recorded: &Trace, replayed: &Trace) -> Fidelity {
     let comparison = compare(recorded, replayed);
-    let mut tasks: Vec<TaskFidelity> = comparison.tasks.iter().filter_map(task).collect();
+    let span = recorded.span().0.max(1) as f64;
+    let mut tasks: Vec<TaskFidelity> = comparison.tasks.iter().filter_map(|pair| task(pair, span)).collect();
     tasks.sort_by(|a, b| b.response_error.total_cmp(&a.response_error));
     let worst = tasks.first().map(|t| (t.key.clone(), t.response_error));
     // Sorted from the worst: the upper one of two middles is the first of them.
-    let median = tasks.get(tasks.len() / 2).map(|t| t.response_error);
+    let matters = |t: &&TaskFidelity| t.response_share >= LEAST_SHARE;
+    let material: Vec<f64> = tasks.iter().filter(matters).map(|t| t.response_error).collect();
+    let median = material.get(material.len() / 2).copied();
     let overall = Overall::of(&comparison.before, &comparison.after);
     let owners = owner_shares(recorded);
     Fidelity { tasks, median_response_error: median, worst, overall, owners }
 }
 
-fn task(pair: &TaskPair) -> Option<TaskFidelity> {
+fn task(pair: &TaskPair, span: f64) -> Option<TaskFidelity> {
     let before = pair.before.as_ref().filter(|t| t.responses.count >= FEWEST_RESPONSES)?;
     let after = pair.after.as_ref();
     let error = |of: fn(&TaskSummary) -> f64| {
@@ -104,6 +114,7 @@ fn task(pair: &TaskPair) -> Option<TaskFidelity> {
     Some(TaskFidelity {
         key: pair.key.clone(),
         responses: before.responses.count,
+        response_share: before.responses.total_ns as f64 / span,
         response_error: error(|t| t.responses.mean_ns).unwrap_or(0.0),
         wait_error: error(|t| t.waits.length.total_ns as f64),
         delay_error: error(|t| t.runnable_ns as f64),
