@@ -93,7 +93,8 @@ pub struct TaskFidelity {
 pub fn fidelity(recorded: &Trace, replayed: &Trace) -> Fidelity {
     let comparison = compare(recorded, replayed);
     let span = recorded.span().0.max(1) as f64;
-    let mut tasks: Vec<TaskFidelity> = comparison.tasks.iter().filter_map(|pair| task(pair, span)).collect();
+    let mut tasks: Vec<TaskFidelity> =
+        comparison.tasks.iter().filter_map(|pair| task(pair, span)).collect();
     tasks.sort_by(|a, b| b.response_error.total_cmp(&a.response_error));
     let worst = tasks.first().map(|t| (t.key.clone(), t.response_error));
     // Sorted from the worst: the upper one of two middles is the first of them.

@@ -61,6 +61,18 @@ pub(crate) fn attribute(source: Source, tasks: Tasks) -> sys::perf_event_attr {
     attr
 }
 
+/// Frames of a call chain that are looked at: the locks' own functions are a handful.
+const FRAMES: u16 = 16;
+
+/// The attribute of a tracepoint whose samples hold the kernel's call chain and the record.
+pub(crate) fn chain_attribute(id: u16) -> sys::perf_event_attr {
+    let mut attr = attribute(Source::Tracepoint(id), Tasks::Untold);
+    attr.sample_type = u64::from(sys::PERF_SAMPLE_CALLCHAIN | sys::PERF_SAMPLE_RAW);
+    attr.set_exclude_callchain_user(1);
+    attr.sample_max_stack = FRAMES;
+    attr
+}
+
 /// The bytes of an attribute as files keep them.
 pub(crate) fn attribute_bytes(attr: &sys::perf_event_attr) -> Vec<u8> {
     let start = std::ptr::from_ref(attr).cast::<u8>();
@@ -155,6 +167,20 @@ impl PerfEvent {
             }
         })
         .context("perf_event_open: the event cannot be switched off")
+    }
+
+    /// Takes a sample of every so many.
+    pub(crate) fn set_period(&self, period: u64) -> Result<()> {
+        // The binding declares a number; the kernel wants the address of one.
+        let address = (&raw const period).expose_provenance() as u64;
+        call(|| {
+            #[expect(unsafe_code, reason = "an ioctl")]
+            // SAFETY: the kernel reads eight bytes, which outlive the call.
+            unsafe {
+                ioctls::PERIOD(self.fd.as_raw_fd(), address)
+            }
+        })
+        .context("perf_event_open: the event's period cannot be changed")
     }
 
     /// How many samples the kernel lost of it; `None` before Linux 6.0.

@@ -9,6 +9,8 @@ use anyhow::{Context, Result};
 /// seldom; and it goes before real-time tasks only when events would be lost otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Urgency {
+    /// Only what nobody else wants: `SCHED_IDLE`.
+    Idle,
     /// There is room: nice -20.
     Patient,
     /// A quarter of the buffer is full: `SCHED_FIFO`, above everybody.
@@ -29,6 +31,7 @@ impl Urgency {
     /// What so many bytes in a buffer ask for.
     pub(crate) fn for_fill(self, bytes: u64, buffer_kib: u64) -> Self {
         match self {
+            Self::Idle => Self::Idle,
             Self::Realtime(priority) => Self::Realtime(priority),
             _ if bytes / 1024 >= buffer_kib / 4 => Self::Pressing,
             _ => Self::Patient,
@@ -43,6 +46,9 @@ impl Urgency {
     /// error: the recording is then the likelier to lose events, which it says.
     pub(crate) fn apply(self) -> Result<()> {
         match self {
+            Self::Idle => {
+                let _ = schedule(libc::SCHED_IDLE, 0);
+            }
             Self::Patient => {
                 let _ = schedule(libc::SCHED_OTHER, 0);
                 nice(-20);

@@ -7,6 +7,7 @@ use crate::dynamic::{self, DynamicEvents};
 use crate::engine::{Around, Ended, Engine};
 use crate::host::{self, Roots, Snapshot};
 use crate::instance::KernelCount;
+use crate::lock_users::{self, LockUsers};
 use crate::offer::{CallProbe, Offer};
 use crate::own_events::OwnEvents;
 use crate::plan::{Plan, plan};
@@ -143,6 +144,7 @@ struct Started {
     // Dropped from top to bottom: an event goes away only when nobody records it.
     engine: Engine,
     own: Arc<OwnEvents>,
+    lock_users: Result<LockUsers>,
     machine: Snapshot,
     _dynamic: Option<DynamicEvents>,
     call_probe: Option<CallProbe>,
@@ -169,9 +171,27 @@ impl Session<'_> {
         own.attach()?;
         let own = Arc::new(own);
         engine.start(&own)?;
+        let lock_users = self.look_at_lock_users();
         notice(Notice::Started);
         workload::start(&self.request.command, control)?;
-        Ok(Started { engine, own, machine, _dynamic: dynamic, call_probe, begin, own_cpu_time })
+        Ok(Started {
+            engine,
+            own,
+            lock_users,
+            machine,
+            _dynamic: dynamic,
+            call_probe,
+            begin,
+            own_cpu_time,
+        })
+    }
+
+    /// The recording can do without, so a refusal only ends up in the sidecar.
+    fn look_at_lock_users(&self) -> Result<LockUsers> {
+        let begin = self.plan.events.iter().find(|e| e.event.name == "contention_begin");
+        let begin = begin.context("this kernel has no contention_begin")?;
+        let online = tracefs::read(Path::new("/sys/devices/system/cpu/online"), "know the CPUs")?;
+        LockUsers::start(begin.id, &describe::cpu_list(&online), self.control)
     }
 
     fn run(&self, mut started: Started, notice: &mut impl FnMut(Notice)) -> Result<Summary> {
@@ -205,7 +225,7 @@ impl Session<'_> {
         if self.plan.flight.is_some() && stop != Stop::Dumps {
             started.engine.dump(self.spool)?;
         }
-        self.finish_sidecar(started.machine, &ended)?;
+        self.finish_sidecar(started.machine, started.lock_users, &ended)?;
         let size = self.close(std::mem::take(&mut ended.stats), &stop, &mut files)?;
         Ok(Summary {
             files,
@@ -258,12 +278,26 @@ impl Session<'_> {
     }
 
     /// Compares the machine with what it was at the start, and names the locks.
-    fn finish_sidecar(&self, start: Snapshot, ended: &Ended) -> Result<()> {
+    fn finish_sidecar(
+        &self,
+        start: Snapshot,
+        users: Result<LockUsers>,
+        ended: &Ended,
+    ) -> Result<()> {
         let roots = Roots::default();
         let mut host = start.finish(Snapshot::take(&roots));
         host.clock = Some("mono".to_owned());
         let locks: Vec<u64> = ended.locks.iter().copied().collect();
         host::name_locks(&roots, &locks, &mut host);
+        match users {
+            Ok(users) => {
+                let kallsyms = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+                let named = lock_users::names(&users.finish(), &kallsyms);
+                let key = |lock: u64| format!("{lock:#x}");
+                host.lock_users = named.into_iter().map(|(lock, by)| (key(lock), by)).collect();
+            }
+            Err(error) => host.add_unreadable("call chains of lock waits", &format!("{error:#}")),
+        }
         self.spool.write("host.json", &sidecar_text(&host)?)
     }
 

@@ -115,6 +115,14 @@ impl Trace {
         self.names.text(self.task(task).info.comm)
     }
 
+    /// What the sidecar knows of a lock: its name, else the kernel functions that wait for it.
+    #[must_use]
+    pub fn lock_name(&self, lock: LockId) -> Option<String> {
+        let (host, key) = (self.host.as_ref()?, lock.to_string());
+        let users = || host.lock_users.get(&key).map(|users| users.join(", "));
+        host.locks.get(&key).cloned().or_else(users)
+    }
+
     /// A task.
     ///
     /// # Panics

@@ -91,6 +91,10 @@ pub struct Host {
     /// Caches, each once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caches: Vec<HostCache>,
+    /// Kernel functions that wait for each lock, by address as in `locks`: a mutex that
+    /// `pipe_write` waits for is a pipe's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lock_users: BTreeMap<String, Vec<String>>,
     /// Names of static locks, by address as `0x` and lower-case hexadecimal digits.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub locks: BTreeMap<String, String>,

@@ -10,7 +10,7 @@ use analysis::Episode;
 use analysis::episode::EpisodeOwner;
 use analysis::episode::lanes as lanes_of;
 use anyhow::Result;
-use model::{Basis, Timestamp, Trace};
+use model::{Basis, SchedParams, SchedPolicy, Timestamp, Trace};
 use replay::Policy;
 use std::fmt::Write;
 
@@ -71,23 +71,35 @@ pub(super) fn worst_of_replay(v: &Verdict) -> String {
 /// `7.545 s  high waits 9.2 ms for mutex 0x..1020, held by low (exact), while med0, med1 run`
 fn story(trace: &Trace, e: &Episode) -> String {
     let who = |task| name(trace.name(task));
+    let lock_name = trace.lock_name(e.lock).map(|known| format!(" ({})", name(&known)));
     let mut text = format!(
-        "{}  {} waits {} for {} {}",
+        "{}  {} ({}) waits {} for {} {}{}",
         seconds(e.begin),
         who(e.waiter),
+        class(trace, e.waiter),
         ms(e.until.since(e.begin).0),
         e.kind.name(),
-        short(e.lock)
+        short(e.lock),
+        lock_name.unwrap_or_default()
     );
     let owners: Vec<String> = e
         .owners
         .iter()
-        .map(|owner| format!("{} ({})", who(owner.task), basis_text(owner)))
+        .map(|owner| {
+            let class = class(trace, owner.task);
+            format!("{} ({class}; {})", who(owner.task), basis_text(owner))
+        })
         .collect();
+    let more = owners.len().saturating_sub(MOST_OWNERS);
+    let mut owners = owners;
+    if more > 0 {
+        owners.truncate(MOST_OWNERS);
+        owners.push(format!("{more} more"));
+    }
     if owners.is_empty() {
         text.push_str(", its owner not known");
     } else {
-        let _ = write!(text, ", held by {}", owners.join(", then "));
+        let _ = write!(text, ",\n  held by {}", owners.join(", then "));
     }
     let instead: Vec<String> = e.instead.iter().take(3).map(|(task, _)| who(*task)).collect();
     if !instead.is_empty() {
@@ -113,6 +125,21 @@ fn basis_name(basis: Basis) -> &'static str {
         Basis::Exact => "exact",
         Basis::Inferred => "inferred",
         Basis::Unknown => "unknown",
+    }
+}
+
+/// Owners in a row that a story names.
+const MOST_OWNERS: usize = 3;
+
+/// `FIFO 50`, `nice 19`: how urgent a task is.
+fn class(trace: &Trace, task: model::TaskId) -> String {
+    match trace.task(task).sched {
+        SchedParams { policy: SchedPolicy::Fifo, rt_priority, .. } => format!("FIFO {rt_priority}"),
+        SchedParams { policy: SchedPolicy::Rr, rt_priority, .. } => format!("RR {rt_priority}"),
+        SchedParams { policy: SchedPolicy::Deadline, .. } => "deadline".to_owned(),
+        SchedParams { policy: SchedPolicy::Stop, .. } => "stop".to_owned(),
+        SchedParams { policy: SchedPolicy::Idle, .. } => "idle".to_owned(),
+        SchedParams { nice, .. } => format!("nice {nice}"),
     }
 }
 
