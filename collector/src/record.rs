@@ -159,7 +159,7 @@ impl Session<'_> {
         let machine = Snapshot::take(&roots);
         // What a recovered recording will have, should this process be killed.
         let mut unfinished = at_start(&machine);
-        unfinished.other.insert("interrupted".to_owned(), true.into());
+        unfinished.interrupted = true;
         spool.write("host.json", &sidecar_text(&unfinished)?)?;
         let mut probes = Probes::prepare(plan, tracefs, me)?;
         for remark in std::mem::take(&mut probes.remarks) {

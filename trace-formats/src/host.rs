@@ -91,6 +91,10 @@ pub struct Host {
     /// Caches, each once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub caches: Vec<HostCache>,
+    /// The recorder was killed: the recording ends where it was, and what the end would have told
+    /// is missing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interrupted: bool,
     /// Kernel functions that wait for each lock, by address as in `locks`: a mutex that
     /// `pipe_write` waits for is a pipe's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

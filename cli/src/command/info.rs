@@ -63,6 +63,8 @@ fn as_json(input: &Input, trace: &Trace) -> Value {
         "end_ns": r.span.map(|s| s.1.0),
         "tasks": trace.tasks.len(),
         "sidecar": input.host.is_some(),
+        "interrupted": input.host.as_ref().is_some_and(|host| host.interrupted),
+        "span_ns": trace.span().0,
         "lost": lost,
         "oddities": oddities,
         "notes": notes,
@@ -88,6 +90,11 @@ fn as_text(input: &Input, trace: &Trace) -> String {
     };
     let sidecar = if input.host.is_some() { "read" } else { "none beside it" };
     let _ = writeln!(text, "{format}, clock {clock}, sidecar {sidecar}\n");
+    if input.host.as_ref().is_some_and(|host| host.interrupted) {
+        text.push_str(
+            "its recorder was killed: the recording ends there, in the middle of things\n\n",
+        );
+    }
     let _ = writeln!(text, "{:>12}  events, of these {} are used:", r.total(), r.events.len());
     for (event, count) in &r.counts {
         let _ = writeln!(text, "{count:>12}  {}", name(event));

@@ -1,6 +1,7 @@
 //! The binary on fixtures: exit code, standard output, standard error.
 
 mod answers;
+mod recording;
 mod refusals;
 
 use std::path::{Path, PathBuf};
