@@ -101,9 +101,9 @@ impl Missing {
     pub fn advice(&self) -> &'static str {
         let locks = matches!(self.question, Question::LockWaits | Question::Owners);
         if locks {
-            "record the lock events too, with `trace-cmd record -e sched -e lock` or `perf record -e`"
+            "`resched record` records it, where the kernel has it"
         } else {
-            "record them too, with `trace-cmd record -e sched` or `perf record -e`"
+            "`resched record` records it"
         }
     }
 }

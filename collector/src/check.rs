@@ -41,8 +41,29 @@ fn perf(offer: &Offer) -> anyhow::Result<()> {
     PerfEvent::open(attr, 0).map(|_| ())
 }
 
+/// The error in one line, its way out behind the last semicolon.
 fn error_text(error: &anyhow::Error) -> String {
-    format!("{error:#}")
+    match error.downcast_ref::<Refusal>() {
+        Some(r) => format!(
+            "{}: cannot be {}, to {} ({}); {}",
+            r.path.display(),
+            r.done,
+            r.purpose,
+            r.source,
+            r.way_out()
+        ),
+        None => {
+            // Causes are printed behind what they caused, and the way out stands in that.
+            let text = format!("{error:#}");
+            match text
+                .rsplit_once("; ")
+                .and_then(|(says, rest)| Some((says, rest.rsplit_once(": ")?)))
+            {
+                Some((says, (way_out, cause))) => format!("{says} ({cause}); {way_out}"),
+                None => text,
+            }
+        }
+    }
 }
 
 /// One thing that can be recorded, or one source of what comes along.
@@ -75,8 +96,9 @@ impl Finding {
         match broken {
             None => Self { what, state: State::Works, says: works.into(), way_out: None },
             Some(why) => {
-                // The way out stands behind the last semicolon, or is all there is.
-                let (says, way_out) = why.rsplit_once("; ").unwrap_or((why, ""));
+                // The way out stands behind the last semicolon, or behind the first sentence.
+                let parts = why.rsplit_once("; ").or_else(|| why.split_once(". "));
+                let (says, way_out) = parts.unwrap_or((why, ""));
                 let way_out = (!way_out.is_empty()).then(|| way_out.to_owned());
                 Self { what, state: State::Broken, says: says.to_owned(), way_out }
             }
@@ -109,7 +131,9 @@ pub fn check() -> Vec<Finding> {
         offer.instances.as_ref(),
     ));
     findings.push(Finding::of("perf", "perf_event_open, on every CPU", offer.perf.as_ref()));
-    findings.extend(events(&offer));
+    if !offer.events.is_empty() {
+        findings.extend(events(&offer));
+    }
     let owners = "the owner of a mutex or rwsem is read with BPF (--detail owner)";
     findings.push(Finding::of("lock owners", owners, offer.bpf.as_ref()));
     for (probe, broken) in &offer.call_probes {
@@ -125,8 +149,8 @@ pub fn check() -> Vec<Finding> {
 #[must_use]
 pub fn can_record(findings: &[Finding]) -> bool {
     let is_engine = |f: &&Finding| f.what == "tracefs" || f.what == "perf";
-    let lacks_events = findings.iter().any(|f| f.what == "schedule" && !f.works());
-    !lacks_events && findings.iter().filter(is_engine).any(Finding::works)
+    let has_events = findings.iter().any(|f| f.what == "schedule" && f.works());
+    has_events && findings.iter().filter(is_engine).any(Finding::works)
 }
 
 /// The kernel's own events: those that a schedule needs, and the others one by one.
@@ -147,16 +171,20 @@ fn events(offer: &Offer) -> Vec<Finding> {
     findings
 }
 
-/// What of the machine cannot be read.
+/// What of the machine cannot be read; what a machine does not have is nothing to read.
 fn sidecar() -> Finding {
     let host = crate::host::read_machine(&crate::host::Roots::default());
-    let unread: Vec<String> =
-        host.unreadable.iter().map(|u| format!("{} ({})", u.path, u.error)).collect();
-    let missing = (!unread.is_empty()).then(|| {
+    let is_refused = |u: &&trace_formats::Unreadable| !u.error.contains("os error 2)");
+    let mut refused: Vec<String> = Vec::new();
+    for unread in host.unreadable.iter().filter(is_refused) {
+        // The numbered error of the system adds nothing to its name.
+        let error = unread.error.split(" (os error").next().unwrap_or_default();
+        refused.push(format!("{} ({error})", unread.path));
+    }
+    let missing = (!refused.is_empty()).then(|| {
         format!(
-            "cannot be read: {}; the replay then assumes what is usual, and says so: \
-             `mount -t debugfs none /sys/kernel/debug` if it is not mounted",
-            unread.join(", ")
+            "cannot be read: {}; the replay assumes what is usual instead, and says so",
+            refused.join(", ")
         )
     });
     Finding::of("machine", "everything that the replay asks for can be read", missing.as_ref())

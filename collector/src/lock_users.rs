@@ -2,8 +2,8 @@
 //!
 //! Locks in allocated memory have no names. The functions that wait for one say what it is: the
 //! mutex that `pipe_write` and `pipe_read` wait for is a pipe's. A second perf event on
-//! `contention_begin` takes the call chain of some waits: of all at first, then of fewer and
-//! fewer as long as nothing new is seen.
+//! `contention_begin` takes the call chain of some waits: of so many that it costs nothing to
+//! speak of, however many there are.
 
 use crate::control::Control;
 use crate::perf_engine::{SAMPLE, walk};
@@ -17,10 +17,14 @@ use std::time::Duration;
 
 /// Buffer of each CPU, KiB: what does not fit is not needed.
 const BUFFER_KIB: u64 = 256;
-/// Time between two looks at the buffers.
+/// Time between two looks at the buffers; the first comes sooner.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Fewest waits between two call chains, at most.
-const RAREST: u64 = 4096;
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// Call chains between two looks, about: one takes some microseconds.
+const CHAINS: u64 = 50;
+/// Waits between two chains: at first, and at most.
+const FIRST_PERIOD: u64 = 64;
+const RAREST: u64 = 1 << 20;
 /// Functions that are kept of each lock.
 const MOST_USERS: usize = 4;
 /// Chains that are kept of each lock until their functions are known.
@@ -88,16 +92,18 @@ fn run(looks: &mut [Look], control: &Control) -> Chains {
     // It is in no hurry whatever happens.
     let _ = Urgency::Idle.apply();
     let mut chains = Chains::new();
-    let mut period = 1;
+    let mut period = FIRST_PERIOD;
+    let mut pause = FIRST_PAUSE;
     loop {
         let is_last = control.is_closed();
-        let mut news = 0;
+        let mut seen = 0;
         for look in looks.iter_mut() {
             let parts = look.ring.records();
             let length = parts.0.len() + parts.1.len();
             walk(parts, |kind, record| {
                 if kind == SAMPLE {
-                    news += usize::from(observe(&record(), &mut chains));
+                    seen += 1;
+                    let _ = observe(&record(), &mut chains);
                 }
             });
             look.ring.release(length);
@@ -105,7 +111,7 @@ fn run(looks: &mut [Look], control: &Control) -> Chains {
         if is_last {
             return chains;
         }
-        let next = if news == 0 { (period * 4).min(RAREST) } else { (period / 2).max(1) };
+        let next = next_period(period, seen);
         if next != period {
             period = next;
             for look in looks.iter() {
@@ -113,11 +119,19 @@ fn run(looks: &mut [Look], control: &Control) -> Chains {
                 let _ = look.event.set_period(period);
             }
         }
-        control.pause(PAUSE);
+        control.pause(pause);
+        pause = PAUSE;
     }
 }
 
-/// Takes in a sample; true when it says something new.
+/// The period at which about [`CHAINS`] come in by the next look; it falls slowly, for the waits
+/// of the next moment may be many.
+fn next_period(period: u64, seen: u64) -> u64 {
+    let wanted = seen.saturating_mul(period) / CHAINS;
+    wanted.max(period / 4).clamp(1, RAREST)
+}
+
+/// Takes in a sample; false when it cannot be read.
 fn observe(record: &[u8], chains: &mut Chains) -> bool {
     let word = |at: usize| {
         let bytes = record.get(at..at.checked_add(8)?)?;
@@ -133,7 +147,10 @@ fn observe(record: &[u8], chains: &mut Chains) -> bool {
     };
     let Some((lock, chain)) = read() else { return false };
     let known = chains.entry(lock).or_default();
-    known.len() < MOST_CHAINS && known.insert(chain)
+    if known.len() < MOST_CHAINS {
+        known.insert(chain);
+    }
+    true
 }
 
 /// Functions in front of which the caller is looked for: those of the locks themselves.
@@ -219,10 +236,19 @@ mod tests {
         let kernel = u64::MAX - 127;
         let chain = [kernel, 0x2010, 0x3010, 0x1010, 0x4010];
         assert!(observe(&sample(&chain, 0xabc), &mut chains));
-        assert!(!observe(&sample(&chain, 0xabc), &mut chains), "nothing new");
+        assert!(observe(&sample(&chain, 0xabc), &mut chains));
         let expected = BTreeMap::from([(0xabc, vec!["pipe_write".to_owned()])]);
         assert_eq!(names(&chains, KALLSYMS), expected);
         assert_eq!(names(&chains, "0000000000000000 T pipe_write\n"), BTreeMap::new());
+    }
+
+    #[test]
+    fn many_waits_give_no_more_chains_than_few() {
+        assert_eq!(next_period(64, 6400), 8192);
+        assert_eq!(next_period(8192, 50), 8192);
+        assert_eq!(next_period(8192, 0), 2048);
+        assert_eq!(next_period(1, 3), 1);
+        assert_eq!(next_period(RAREST, u64::MAX), RAREST);
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub use event::{
     Context, Event, HasReturn, LockFlags, LockHolder, OwnerBits, SchedEvent, WakeFields,
 };
 pub use ftrace_text::write_ftrace_text;
-pub use host::{Host, HostGroup, HostTask, SchedPolicy};
+pub use host::{Host, HostCache, HostGroup, HostTask, SchedPolicy, Unreadable};
 pub use id::{CpuId, LockId, NameId, Names, Tid};
 pub use limits::Limits;
 pub use read::{read, read_with};

@@ -3,9 +3,11 @@
 mod bench;
 mod check;
 mod docs;
+mod faults;
 mod fidelity;
 mod fixtures;
 mod layers;
+mod live_owners;
 mod overhead;
 mod owners;
 mod sizes;
@@ -14,13 +16,16 @@ mod tree;
 use anyhow::{Result, bail};
 
 /// Names of the tasks, for the check that documents name no other.
-const TASKS: [&str; 5] = ["check", "fixtures", "fidelity", "bench", "owners"];
+const TASKS: [&str; 6] = ["check", "fixtures", "fidelity", "bench", "owners", "faults"];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["check"] => check::run(),
         ["fixtures"] => check::report("fixtures", &fixtures::problems()?),
+        ["owners", "live"] => live_owners::run(),
+        ["faults"] => faults::run("contention"),
+        ["faults", detail] => faults::run(detail),
         ["owners", ref files @ ..] => owners::run(files),
         ["bench", "record"] => overhead::run(),
         ["bench", "replay"] => bench::replay(&[]),

@@ -1,8 +1,9 @@
 //! What recording costs the machine that is recorded: ours beside perf and trace-cmd, in turn.
 
+use crate::fidelity::build;
 use crate::tree;
 use anyhow::{Context, Result, ensure};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -128,7 +129,7 @@ fn workloads(folder: &Path) -> Result<Vec<Workload>> {
     let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let mut all = vec![Workload {
         name: "hackbench",
-        command: words("hackbench -p -T -g 2 -f 4 -l 100000"),
+        command: words("hackbench -g 10 -l 500"),
         speed: Speed::PrintedTime,
     }];
     let shared = tree::root().join("../shared/host-traces");
@@ -159,16 +160,6 @@ pub(crate) fn run() -> Result<()> {
         workloads(&folder)?.iter().try_for_each(|workload| compare(&resched, &folder, workload));
     std::fs::remove_dir_all(&folder)?;
     result
-}
-
-fn build() -> Result<PathBuf> {
-    let status = Command::new("cargo")
-        .args(["build", "--release", "--quiet", "--package", "cli"])
-        .current_dir(tree::root())
-        .status()?;
-    ensure!(status.success(), "resched cannot be built");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    Ok(target.unwrap_or_else(|| tree::root().join("target")).join("release/resched"))
 }
 
 /// One recorder's runs.
@@ -262,10 +253,9 @@ fn print(workload: &Workload, runs: &[Runs]) {
         Speed::Switches => "switches/s",
     };
     println!("\n{}: `{}`, {ROUNDS} rounds", workload.name, workload.command.join(" "));
-    println!(
-        "{:<32}{what:>12}{:>10}{:>22}{:>12}{:>10}",
-        "recorder", "cost", "of perf record's", "file MiB", "lost"
-    );
+    let head = ["cost", "of perf's", "file MiB", "lost"];
+    let [cost, part, mib, lost] = head;
+    println!("{:<32}{what:>12}{cost:>10}{part:>12}{mib:>10}{lost:>10}", "recorder");
     let perf = runs.get(1).map_or(f64::NAN, |perf| median(&perf.costs));
     for (recorder, runs) in RECORDERS.iter().zip(runs) {
         if let Some(error) = &runs.failed {
@@ -276,7 +266,7 @@ fn print(workload: &Workload, runs: &[Runs]) {
         #[expect(clippy::cast_precision_loss, reason = "printed with one digit")]
         let mib = runs.bytes as f64 / 1_048_576.0;
         println!(
-            "{:<32}{:>12.3}{:>9.1}%{:>22.2}{mib:>12.1}{:>10}",
+            "{:<32}{:>12.3}{:>9.1}%{:>12.2}{mib:>10.1}{:>10}",
             recorder.name(),
             median(&runs.speeds),
             cost * 100.0,

@@ -129,7 +129,7 @@ fn basis_name(basis: Basis) -> &'static str {
 }
 
 /// Owners in a row that a story names.
-const MOST_OWNERS: usize = 3;
+const MOST_OWNERS: usize = 2;
 
 /// `FIFO 50`, `nice 19`: how urgent a task is.
 fn class(trace: &Trace, task: model::TaskId) -> String {

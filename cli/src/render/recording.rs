@@ -156,10 +156,25 @@ pub(crate) fn findings(findings: &[Finding]) -> String {
     let mut out = String::new();
     for finding in findings {
         let state = if finding.works() { "works" } else { "no" };
-        let _ = writeln!(out, "{:<14} {state:<6} {}", finding.what, finding.says);
+        indented(&mut out, &format!("{:<12} {state:<6}", finding.what), &finding.says);
         if let Some(way_out) = &finding.way_out {
-            let _ = writeln!(out, "{:<21} -> {way_out}", "");
+            indented(&mut out, &format!("{:<12} {:<6}", "", "  ->"), way_out);
         }
     }
     out
+}
+
+/// Text behind a head, in lines of at most 100 columns, each as far in as the first.
+fn indented(out: &mut String, head: &str, text: &str) {
+    let width = head.chars().count();
+    let mut line = head.to_owned();
+    for word in text.split_whitespace() {
+        if line.chars().count() + 1 + word.chars().count() > 100 {
+            let _ = writeln!(out, "{line}");
+            line = " ".repeat(width);
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    let _ = writeln!(out, "{}", line.trim_end());
 }

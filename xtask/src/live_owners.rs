@@ -1,0 +1,157 @@
+//! Owners as `resched record --detail owner` reads them, beside a bpftrace program that reads them
+//! at the same time.
+
+use crate::fidelity::build;
+use crate::tree;
+use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+
+/// Two readings of one wait are this close, nanoseconds.
+const SAME: u64 = 100_000;
+
+/// One reading: when, who waits, for what, who owns it (0: nobody).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Reading {
+    at: u64,
+    waiter: u32,
+    lock: u64,
+    owner: u32,
+}
+
+/// Records `inversion.c` with both, and counts the waits on which they agree.
+pub(crate) fn run() -> Result<()> {
+    let resched = build()?;
+    let lab = tree::root().join("../shared/host-traces");
+    let folder = std::env::temp_dir().join(format!("resched-owners-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    for source in ["inversion", "inversion-mutex"] {
+        let mut cc = Command::new("cc");
+        cc.args(["-O2", "-pthread", "-o"]).arg(folder.join(source));
+        ensure!(cc.arg(lab.join(format!("{source}.c"))).status()?.success(), "cc failed");
+    }
+    // Older bpftrace has one clock, the monotonic one, and writes fields with an arrow.
+    let script = std::fs::read_to_string(lab.join("owner.bt"))?
+        .replace("nsecs(monotonic)", "nsecs")
+        .replace("args.", "args->");
+    std::fs::write(folder.join("owner.bt"), script)?;
+    for source in ["inversion", "inversion-mutex"] {
+        let mut truth = Command::new("bpftrace")
+            .args(["-B", "full", "-o"])
+            .arg(folder.join("truth.txt"))
+            .arg(folder.join("owner.bt"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("bpftrace is needed")?;
+        std::thread::sleep(std::time::Duration::from_secs(3));
+        let recorded = Command::new(&resched)
+            .args(["record", "--detail", "owner", "-o"])
+            .arg(folder.join("run.dat"))
+            .arg("--")
+            .arg(folder.join(source))
+            .args(["5", "1"])
+            .output()?;
+        Command::new("kill").args(["-INT", &truth.id().to_string()]).status()?;
+        truth.wait()?;
+        ensure!(recorded.status.success(), "{}", String::from_utf8_lossy(&recorded.stderr));
+        let report = Command::new("trace-cmd")
+            .args(["report", "-t"])
+            .arg(folder.join("run.dat"))
+            .output()?;
+        let ours = ours(&String::from_utf8_lossy(&report.stdout));
+        let truth = truths(&std::fs::read_to_string(folder.join("truth.txt"))?);
+        compare(source, &ours, &truth);
+    }
+    std::fs::remove_dir_all(&folder)?;
+    Ok(())
+}
+
+/// `lock_owner` lines of `trace-cmd report -t`.
+fn ours(report: &str) -> Vec<Reading> {
+    report.lines().filter_map(our_line).collect()
+}
+
+fn our_line(line: &str) -> Option<Reading> {
+    let (head, fields) = line.split_once("lock_owner:")?;
+    let mut words = head.split_whitespace().rev();
+    let (seconds, nanos) = words.next()?.trim_end_matches(':').split_once('.')?;
+    let waiter = words.nth(1).or_else(|| head.split_whitespace().nth(1))?;
+    let field = |name: &str| {
+        fields.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+    };
+    Some(Reading {
+        at: seconds.parse::<u64>().ok()? * 1_000_000_000 + nanos.parse::<u64>().ok()?,
+        waiter: waiter.rsplit('-').next()?.parse().ok()?,
+        lock: u64::from_str_radix(field("lock_addr")?.strip_prefix("0x")?, 16).ok()?,
+        owner: field("owner_pid")?.parse().ok()?,
+    })
+}
+
+/// `ns cpu kind waiter_pid waiter_prio lock flags owner_raw owner_pid ...`
+fn truths(text: &str) -> Vec<Reading> {
+    text.lines()
+        .filter_map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            matches!(*words.get(2)?, "M" | "W").then_some(())?;
+            Some(Reading {
+                at: words.first()?.parse().ok()?,
+                waiter: words.get(3)?.parse().ok()?,
+                lock: u64::from_str_radix(words.get(5)?, 16).ok()?,
+                owner: words.get(8)?.parse().ok()?,
+            })
+        })
+        .collect()
+}
+
+fn compare(source: &str, ours: &[Reading], truth: &[Reading]) {
+    let mut by_wait: BTreeMap<(u32, u64), Vec<&Reading>> = BTreeMap::new();
+    for reading in ours {
+        by_wait.entry((reading.waiter, reading.lock)).or_default().push(reading);
+    }
+    let (first, last) = (ours.first().map_or(0, |r| r.at), ours.last().map_or(0, |r| r.at));
+    let (mut same, mut other, mut missing) = (0u32, 0u32, 0u32);
+    for t in truth.iter().filter(|t| (first..=last).contains(&t.at)) {
+        let candidates = by_wait.get(&(t.waiter, t.lock));
+        let near = candidates.and_then(|c| c.iter().min_by_key(|r| r.at.abs_diff(t.at)));
+        match near.filter(|r| r.at.abs_diff(t.at) < SAME) {
+            None => missing += 1,
+            Some(r) if r.owner == t.owner => same += 1,
+            Some(_) => other += 1,
+        }
+    }
+    let all = f64::from((same + other + missing).max(1));
+    print(&format!(
+        "{source}: {same} of {all} waits agree ({:.2} %); {other} differ, {missing} are only in \
+         bpftrace's; we have {} readings",
+        f64::from(same) * 100.0 / all,
+        ours.len()
+    ));
+}
+
+#[expect(clippy::print_stdout, reason = "a report for a terminal")]
+fn print(line: &str) {
+    println!("{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_reports_are_read_alike() {
+        let line = "resched:  inv-low-580   [000] 35955.116056001: lock_owner:    \
+                    lock_addr=0xffff88842ff59348 owner_raw=0xffff888100386480 flags=4 \
+                    owner_pid=581 owner_prio=139 owner_on_cpu=0 owner_cpu=1";
+        let expected = Reading {
+            at: 35_955_116_056_001,
+            waiter: 580,
+            lock: 0xffff_8884_2ff5_9348,
+            owner: 581,
+        };
+        assert_eq!(our_line(line), Some(expected));
+        let truth = "35955116056001 0 W 580 139 ffff88842ff59348 4 ffff888100386480 581 139 0 1\n\
+                     1 0 E 580 139 ffff88842ff59348 0\n";
+        assert_eq!(truths(truth), [expected]);
+    }
+}
