@@ -326,3 +326,90 @@ fn whole_records(file: &File, start: u64, end: u64) -> Result<u64> {
     }
     Ok(at - start)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::perf_event::{Source, Tasks, attribute, attribute_bytes};
+
+    fn sample(time: u64, cpu: u32, id: u64) -> Vec<u8> {
+        let mut record = vec![9, 0, 0, 0, 0, 0, 72, 0];
+        for word in [id, 5 << 32 | 5, time, u64::from(cpu)] {
+            record.extend_from_slice(&word.to_ne_bytes());
+        }
+        record.extend_from_slice(&28u32.to_ne_bytes());
+        record.extend_from_slice(&[7, 0, 0, 0, 5, 0, 0, 0, 9]);
+        record.resize(72, 0);
+        record
+    }
+
+    fn description() -> Description {
+        let event = |name: &str, id: u16, ids: &[u64]| FileEvent {
+            name: name.to_owned(),
+            attribute: attribute_bytes(&attribute(Source::Tracepoint(id), Tasks::Untold)),
+            ids: (0..).zip(ids).map(|(cpu, id)| CpuEventId { cpu, id: *id }).collect(),
+        };
+        Description {
+            events: vec![event("sched:sched_switch", 7, &[40, 41]), event("a:b", 8, &[50, 51])],
+            tracing_data: Vec::new(),
+            host: "box".to_owned(),
+            release: "6.18.0".to_owned(),
+            arch: "x86_64".to_owned(),
+            n_cpus: 2,
+            command: vec!["resched".to_owned(), "record".to_owned()],
+            buffer_bytes: 4096,
+        }
+    }
+
+    /// Writes 700 samples and a loss, cuts so many bytes off, and closes the file.
+    fn write(compression: Compression, cut: u64) -> (Vec<u8>, u64) {
+        let name = format!("resched-perf-{}-{compression:?}-{cut}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).expect("a writable folder");
+        let path = folder.join("data");
+        let mut writer = Writer::create(&path, &description(), compression).expect("a file");
+        writer.task(5, 5, "a name that is longer than the kernel's").expect("written");
+        for n in 0..7 {
+            let samples: Vec<u8> =
+                (0..100).flat_map(|m| sample(n * 1000 + m, 1, 41 + 10 * (m % 2))).collect();
+            // The kernel's buffer ends in the middle of a record.
+            let (first, second) = samples.split_at(1000);
+            writer.records(first).expect("written");
+            writer.records(second).expect("written");
+            writer.round().expect("written");
+        }
+        writer.lost(3, CpuEventId { cpu: 1, id: 41 }).expect("written");
+        drop(writer);
+        let file = OpenOptions::new().write(true).open(&path).expect("the file");
+        let size = file.metadata().expect("a size").len();
+        file.set_len(size - cut).expect("cut");
+        let lost = close(&path).expect("closed");
+        let bytes = std::fs::read(&path).expect("the file");
+        std::fs::remove_dir_all(&folder).expect("removable");
+        (bytes, lost)
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_packed_or_not() {
+        for compression in [Compression::None, Compression::Zstd(1)] {
+            let (bytes, cut) = write(compression, 0);
+            assert_eq!(cut, 0);
+            let recording = trace_formats::read(&bytes).expect("a perf.data");
+            let counts: Vec<_> = recording.counts.iter().map(|(k, n)| (k.as_str(), *n)).collect();
+            assert_eq!(counts, [("b", 350), ("sched_switch", 350)], "{compression:?}");
+            assert_eq!(recording.span.map(|(_, end)| end.0), Some(6099));
+            let lost: u64 = recording.lost.iter().filter_map(|lost| lost.events).sum();
+            assert_eq!(lost, 3);
+        }
+    }
+
+    #[test]
+    fn half_a_record_at_the_end_is_cut_off() {
+        // The record of the loss has 48 bytes.
+        let (bytes, cut) = write(Compression::None, 20);
+        assert_eq!(cut, 28);
+        let recording = trace_formats::read(&bytes).expect("a perf.data");
+        assert_eq!(recording.counts.values().sum::<u64>(), 700);
+        assert!(recording.lost.is_empty());
+    }
+}

@@ -288,3 +288,149 @@ fn filter(event: EventName, via: Via, request: &Request, offer: &Offer) -> Optio
     let and: Vec<String> = all.iter().map(|part| format!("({part})")).collect();
     (!and.is_empty()).then(|| and.join(" && "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Compression;
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    fn request() -> Request {
+        Request {
+            via: None,
+            detail: Detail::Contention,
+            target: Target::System,
+            futex: Futex::No,
+            duration: None,
+            buffer_kib: None,
+            compression: Compression::Zstd(1),
+            flight: None,
+            realtime: None,
+            output: PathBuf::from("run.dat"),
+            command: Vec::new(),
+        }
+    }
+
+    /// A kernel that has everything.
+    fn offer() -> Offer {
+        let events = SCHEDULE.iter().chain(&REST).chain(&FUTEX);
+        Offer {
+            events: events.zip(100..).map(|(event, id)| (*event, id)).collect(),
+            memory_kib: 24 << 20,
+            n_cpus: 8,
+            call_probes: vec![(CallProbe::Fprobe, None), (CallProbe::Fentry, None)],
+            timer_functions: vec![0x10, 0x20],
+            ..Offer::default()
+        }
+    }
+
+    fn refusal(request: &Request, offer: &Offer) -> String {
+        plan(request, offer).expect_err("no plan").to_string()
+    }
+
+    #[test]
+    fn tracefs_is_taken_unless_it_does_not_work_or_the_other_is_asked_for() {
+        let via = |request: &Request, offer: &Offer| plan(request, offer).expect("a plan").via;
+        assert_eq!(via(&request(), &offer()), Via::Tracefs);
+        let broken = Offer { instances: Some("EPERM".to_owned()), ..offer() };
+        assert_eq!(via(&request(), &broken), Via::Perf);
+        assert_eq!(via(&Request { via: Some(Via::Perf), ..request() }, &offer()), Via::Perf);
+        let asked = Request { via: Some(Via::Tracefs), ..request() };
+        assert_eq!(
+            refusal(&asked, &broken),
+            "`--via tracefs` does not work here: EPERM; leave it out to record through the other"
+        );
+        let neither = Offer { perf: Some("ENOSYS".to_owned()), ..broken };
+        assert_eq!(
+            refusal(&request(), &neither),
+            "neither engine works here. tracefs: EPERM. perf: ENOSYS. `resched record --check` \
+             says more"
+        );
+    }
+
+    #[test]
+    fn missing_events_are_remarks_unless_there_is_no_schedule_without_them() {
+        let mut offer = offer();
+        let release = EventName { system: "lock", name: "contended_release" };
+        offer.events.remove(&release);
+        let planned = plan(&request(), &offer).expect("a plan");
+        assert!(planned.events.iter().all(|planned| planned.event != release));
+        assert_eq!(planned.remarks.len(), 1);
+        assert!(planned.remarks[0].starts_with("this kernel has no lock:contended_release: "));
+        offer.events.remove(&SCHEDULE[0]);
+        assert!(refusal(&request(), &offer).starts_with("this kernel has no event sched:sched_sw"));
+    }
+
+    #[test]
+    fn each_detail_takes_what_it_needs() {
+        let of = |detail, offer: &Offer| plan(&Request { detail, ..request() }, offer);
+        let sets = |detail| of(detail, &offer()).expect("a plan").program_sets;
+        assert_eq!(sets(Detail::Contention), []);
+        assert_eq!(sets(Detail::Owner), [ProgramSet::Owners]);
+        let full = of(Detail::Full, &offer()).expect("a plan");
+        assert_eq!(full.call_probes, [CallProbe::Fprobe, CallProbe::Fentry]);
+        let no_bpf = Offer { bpf: Some("no BTF".to_owned()), ..offer() };
+        let owner = of(Detail::Owner, &no_bpf).expect_err("no plan").to_string();
+        assert_eq!(
+            owner,
+            "`--detail owner` needs the owners of locks, which cannot be had here: no BTF"
+        );
+        // Every mutex call can be seen without BPF; owners of rwsems are then inferred.
+        let full = of(Detail::Full, &no_bpf).expect("a plan");
+        assert_eq!((full.program_sets.len(), full.remarks.len()), (0, 1));
+        let blind =
+            Offer { call_probes: vec![(CallProbe::Kprobe, Some("no".to_owned()))], ..offer() };
+        let full = of(Detail::Full, &blind).expect_err("no plan").to_string();
+        assert!(full.ends_with("kprobe events: no; `--detail owner` needs none of them"), "{full}");
+    }
+
+    #[test]
+    fn filters_leave_out_timers_of_nobody_and_other_tasks() {
+        let filters = |via, target| {
+            let request = Request { via: Some(via), target, ..request() };
+            let planned = plan(&request, &offer()).expect("a plan").events;
+            let text = |name| {
+                let found = planned.iter().find(|planned| planned.event.name == name);
+                found.and_then(|planned| planned.filter.clone()).unwrap_or_default()
+            };
+            [text("sched_switch"), text("hrtimer_start")]
+        };
+        let timers = "(function == 0x10 || function == 0x20)";
+        assert_eq!(filters(Via::Tracefs, Target::Pids(vec![7])), ["", timers]);
+        assert_eq!(
+            filters(Via::Perf, Target::Pids(vec![7])),
+            [
+                "(prev_pid == 7 || next_pid == 7)".to_owned(),
+                format!("{timers} && (common_pid == 7)")
+            ]
+        );
+    }
+
+    #[test]
+    fn buffers_share_a_part_of_the_memory() {
+        let of = |memory_kib, n_cpus| {
+            let offer = Offer { memory_kib, n_cpus, ..offer() };
+            plan(&request(), &offer).expect("a plan").buffer_kib
+        };
+        assert_eq!([of(24 << 20, 2), of(8 << 20, 8), of(0, 4)], [128 << 10, 16 << 10, 1 << 10]);
+        let absurd = Request { buffer_kib: Some(3), ..request() };
+        assert_eq!(
+            refusal(&absurd, &offer()),
+            "a buffer of 3 KiB for each CPU: give 64 KiB to 1 TiB"
+        );
+    }
+
+    #[test]
+    fn a_command_alone_needs_a_command_and_tracefs() {
+        let only = Request { target: Target::Command, ..request() };
+        assert!(refusal(&only, &offer()).contains("add `-- COMMAND`"));
+        let command = vec!["true".to_owned()];
+        let perf = Request { via: Some(Via::Perf), command: command.clone(), ..only.clone() };
+        assert!(refusal(&perf, &offer()).ends_with("use `--via tracefs`"));
+        let flight = Some(Flight { last: Duration::from_secs(1), wait: None, dumps: 1 });
+        let planned = plan(&Request { command, flight, ..only }, &offer()).expect("a plan");
+        assert!(planned.remarks[0].contains("not replayed"));
+        assert_eq!(planned.flight, flight);
+    }
+}

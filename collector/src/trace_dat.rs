@@ -306,3 +306,76 @@ fn copy_pages(out: &mut BufWriter<File>, path: &Path, compression: Compression) 
     let copied = io::copy(&mut file.take(size), out)?;
     if copied == size { Ok(size) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chunk::Packer;
+    use crate::page::PageWriter;
+    use std::path::PathBuf;
+
+    const SWITCH: &str = "name: sched_process_exec\nID: 7\nformat:\n\
+        \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\
+        \tfield:unsigned char common_flags;\toffset:2;\tsize:1;\tsigned:0;\n\
+        \tfield:unsigned char common_preempt_count;\toffset:3;\tsize:1;\tsigned:0;\n\
+        \tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n\
+        \tfield:pid_t pid;\toffset:8;\tsize:4;\tsigned:1;\n\
+        \tfield:pid_t old_pid;\toffset:12;\tsize:4;\tsigned:1;\n\n\
+        print fmt: \"pid=%d old_pid=%d\", REC->pid, REC->old_pid\n";
+
+    fn write(compression: Compression) -> Vec<u8> {
+        let name = format!("resched-dat-{}-{compression:?}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).expect("a writable folder");
+        let formats = Formats {
+            systems: vec![("sched".to_owned(), vec![SWITCH.to_owned()])],
+            uname: "Linux box 6.18.0 x86_64".to_owned(),
+            clock: "local [mono] boot\n".to_owned(),
+            n_cpus: 3,
+            ..Formats::default()
+        };
+        let cpu_file = |buffer: &str, cpu: u32, events: u64| {
+            let (mut writer, mut pages) = (PageWriter::new(), Vec::new());
+            for n in 0..events {
+                let mut record = [0; 16];
+                record[0] = 7;
+                record[8] = u8::try_from(n % 100).expect("small");
+                writer
+                    .push(1000 * n + u64::from(cpu), &record, |page| pages.extend_from_slice(page));
+            }
+            writer.close(|page| pages.extend_from_slice(page));
+            let (mut packer, mut packed) = (Packer::new(compression).expect("zstd"), Vec::new());
+            for chunk in pages.chunks(2 * PAGE) {
+                packer.pack(chunk, &mut packed).expect("packs");
+            }
+            let path: PathBuf = folder.join(format!("{buffer}{cpu}"));
+            std::fs::write(&path, packed).expect("a writable folder");
+            CpuFile { cpu, path }
+        };
+        let buffers = [
+            Buffer { name: "", cpus: vec![cpu_file("a", 0, 900), cpu_file("a", 2, 0)] },
+            Buffer { name: "resched", cpus: vec![cpu_file("b", 0, 5)] },
+        ];
+        let stats = vec!["CPU: 0\noverrun: 0\ndropped events: 0\n".to_owned()];
+        let tail = Tail { task_names: "7 seven\n".to_owned(), stats };
+        let file = folder.join("run.dat");
+        let head = head(&formats, compression).expect("a head");
+        assemble(&file, &head, compression, &buffers, &tail).expect("a file");
+        let bytes = std::fs::read(&file).expect("the file");
+        std::fs::remove_dir_all(&folder).expect("removable");
+        bytes
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_packed_or_not() {
+        for compression in [Compression::None, Compression::Zstd(1), Compression::Zstd(-3)] {
+            let recording = trace_formats::read(&write(compression)).expect("a trace.dat");
+            assert_eq!(recording.counts.get("sched_process_exec"), Some(&905), "{compression:?}");
+            assert_eq!(recording.oddities, []);
+            assert_eq!(recording.lost, []);
+            let format = recording.format.expect("a format");
+            assert_eq!(format.clock.as_deref(), Some("mono"));
+            assert_eq!(format.kernel.as_deref(), Some("6.18.0"));
+        }
+    }
+}

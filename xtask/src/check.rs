@@ -19,7 +19,7 @@ pub(crate) fn run() -> Result<()> {
     if !tree::root().join("../shared/ground-truth").exists() {
         say("skipped: tests on the recordings beside the repository; there are none");
     }
-    for tool in ["trace-cmd", "python3"] {
+    for tool in ["trace-cmd", "perf", "strace", "qemu-system-x86_64", "python3"] {
         if Command::new(tool).arg("--help").output().is_err() {
             say(&format!("skipped: comparisons with {tool}, which is not installed"));
         }

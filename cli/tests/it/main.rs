@@ -30,6 +30,12 @@ pub(crate) fn resched(folder: &Path, args: &[&str]) -> Run {
     }
 }
 
+/// Says why a test does nothing on this machine.
+#[expect(clippy::print_stderr, reason = "what was not tested must be said")]
+pub(crate) fn skip(why: &str) {
+    eprintln!("skipped: {why}");
+}
+
 /// A fixture's place, as an argument.
 pub(crate) fn fixture(name: &str) -> String {
     fixtures::path(name).display().to_string()
