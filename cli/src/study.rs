@@ -87,6 +87,8 @@ pub(crate) enum Weakness {
     Lossy,
     /// Some time stamps are far away from the rest.
     OutOfTime,
+    /// Nobody but some tasks was recorded.
+    SomeTasksOnly,
 }
 
 impl Weakness {
@@ -107,6 +109,10 @@ impl Weakness {
             Self::Lossy => {
                 "events were lost while recording: numbers that touch a loss are marked, and the \
                  replay is inconclusive. Record again with larger buffers"
+            }
+            Self::SomeTasksOnly => {
+                "only some tasks were recorded (`--only`, `--pid`): who else wanted a CPU is not \
+                 known, so the replay is inconclusive. Record again without that"
             }
             Self::OutOfTime => {
                 "more than ten minutes of silence split the events: time stamps are damaged, or the \
@@ -173,6 +179,9 @@ impl Study {
         }
         if !self.recorded.lost.is_empty() {
             list.push(Weakness::Lossy);
+        }
+        if self.recorded.host.as_ref().is_some_and(|host| host.some_tasks_only) {
+            list.push(Weakness::SomeTasksOnly);
         }
         if self.guesses.contains_key(&DemandNote::OutOfTime) {
             list.push(Weakness::OutOfTime);

@@ -12,7 +12,7 @@ use crate::offer::{CallProbe, Offer};
 use crate::own_events::OwnEvents;
 use crate::plan::{Plan, plan};
 use crate::probes::Probes;
-use crate::request::{Detail, Request, Via};
+use crate::request::{Detail, Request, Target, Via};
 use crate::spool::{self, Spool, with_suffix};
 use crate::stream::Lost;
 use crate::trace_dat::Tail;
@@ -160,6 +160,7 @@ impl Session<'_> {
         // What a recovered recording will have, should this process be killed.
         let mut unfinished = at_start(&machine);
         unfinished.interrupted = true;
+        unfinished.some_tasks_only = plan.target != Target::System;
         spool.write("host.json", &sidecar_text(&unfinished)?)?;
         let mut probes = Probes::prepare(plan, tracefs, me)?;
         for remark in std::mem::take(&mut probes.remarks) {
@@ -270,7 +271,9 @@ impl Session<'_> {
         let spool = Spool::create(&path)?;
         started.engine.dump(&spool)?;
         // The machine as it was at the start: reading it again would be seen in the recording.
-        spool.write("host.json", &sidecar_text(&at_start(&started.machine))?)?;
+        let mut host = at_start(&started.machine);
+        host.some_tasks_only = self.plan.target != Target::System;
+        spool.write("host.json", &sidecar_text(&host)?)?;
         let names = describe::names_text(&describe::task_names());
         spool.finish(&path, &Tail { task_names: names, stats: Vec::new() })?;
         spool.remove()?;
@@ -287,6 +290,7 @@ impl Session<'_> {
         let roots = Roots::default();
         let mut host = start.finish(Snapshot::take(&roots));
         host.clock = Some("mono".to_owned());
+        host.some_tasks_only = self.plan.target != Target::System;
         let locks: Vec<u64> = ended.locks.iter().copied().collect();
         host::name_locks(&roots, &locks, &mut host);
         match users {

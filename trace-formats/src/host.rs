@@ -95,6 +95,9 @@ pub struct Host {
     /// is missing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub interrupted: bool,
+    /// Only the events of some tasks were recorded: the schedule has gaps.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub some_tasks_only: bool,
     /// Kernel functions that wait for each lock, by address as in `locks`: a mutex that
     /// `pipe_write` waits for is a pipe's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

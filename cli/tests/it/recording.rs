@@ -279,6 +279,21 @@ fn a_flight_recorder_writes_its_last_stretch_on_a_signal() {
 }
 
 #[test]
+fn a_recording_of_one_command_is_no_basis_for_a_replay() {
+    needs!(obstacle());
+    let folder = scratch("record-only");
+    let args = ["record", "--only", "command", "-o", "run.dat", "--", "sh", "-c", BUSY];
+    let run = resched(&folder, &args);
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert!(run.err.contains("this recording can be looked at, not replayed"), "{}", run.err);
+    let counts = counts_of_info(&folder, "run.dat");
+    assert!(counts.get("sched_process_exec").is_some_and(|n| *n >= 9), "{counts:?}");
+    let replay = resched(&folder, &["replay", "run.dat", "--draws", "0"]);
+    assert_eq!(replay.code, 3, "{}{}", replay.out, replay.err);
+    assert!(replay.err.contains("only some tasks were recorded"), "{}", replay.err);
+}
+
+#[test]
 fn owners_are_recorded_through_both_engines() {
     needs!(obstacle());
     let folder = scratch("record-owner");
