@@ -24,10 +24,10 @@ fn switches_alone() {
         "0 0 a switch a S b\n5 1 c switch c S d",
         expect![[r#"
             the schedule: yes
-            responses and delays: responses and delays: needs sched:sched_waking or sched:sched_wakeup, which this trace does not have; record them too, with `trace-cmd record -e sched` or `perf record -e`
-            lock waits: lock waits: needs lock:contention_begin or mutex_unlock, which this trace does not have; record the lock events too, with `trace-cmd record -e sched -e lock` or `perf record -e`
-            owners and inversions: owners and inversions: needs lock:contention_begin or mutex_unlock, and lock:contended_release or mutex_unlock or sched:sched_waking or resched:lock_owner, which this trace does not have; record the lock events too, with `trace-cmd record -e sched -e lock` or `perf record -e`
-            migrations: migrations: needs sched:sched_migrate_task or proxy_migrate, which this trace does not have; record them too, with `trace-cmd record -e sched` or `perf record -e`
+            responses and delays: responses and delays: needs sched:sched_waking or sched:sched_wakeup, which this trace does not have; `resched record` records it
+            lock waits: lock waits: needs lock:contention_begin or mutex_unlock, which this trace does not have; `resched record` records it, where the kernel has it
+            owners and inversions: owners and inversions: needs lock:contention_begin or mutex_unlock, and lock:contended_release or mutex_unlock or sched:sched_waking or resched:lock_owner, which this trace does not have; `resched record` records it, where the kernel has it
+            migrations: migrations: needs sched:sched_migrate_task or proxy_migrate, which this trace does not have; `resched record` records it
         "#]],
     );
 }
@@ -37,11 +37,11 @@ fn lock_events_alone() {
     check(
         "0 0 a begin m 33\n5 0 a end m 0",
         expect![[r#"
-            the schedule: the schedule: needs sched:sched_switch, which this trace does not have; record them too, with `trace-cmd record -e sched` or `perf record -e`
-            responses and delays: responses and delays: needs sched:sched_switch, and sched:sched_waking or sched:sched_wakeup, which this trace does not have; record them too, with `trace-cmd record -e sched` or `perf record -e`
-            lock waits: lock waits: needs sched:sched_switch, which this trace does not have; record the lock events too, with `trace-cmd record -e sched -e lock` or `perf record -e`
-            owners and inversions: owners and inversions: needs sched:sched_switch, and lock:contended_release or mutex_unlock or sched:sched_waking or resched:lock_owner, which this trace does not have; record the lock events too, with `trace-cmd record -e sched -e lock` or `perf record -e`
-            migrations: migrations: needs sched:sched_switch, which this trace does not have; record them too, with `trace-cmd record -e sched` or `perf record -e`
+            the schedule: the schedule: needs sched:sched_switch, which this trace does not have; `resched record` records it
+            responses and delays: responses and delays: needs sched:sched_switch, and sched:sched_waking or sched:sched_wakeup, which this trace does not have; `resched record` records it
+            lock waits: lock waits: needs sched:sched_switch, which this trace does not have; `resched record` records it, where the kernel has it
+            owners and inversions: owners and inversions: needs sched:sched_switch, and lock:contended_release or mutex_unlock or sched:sched_waking or resched:lock_owner, which this trace does not have; `resched record` records it, where the kernel has it
+            migrations: migrations: needs sched:sched_switch, which this trace does not have; `resched record` records it
         "#]],
     );
 }
