@@ -36,6 +36,10 @@ impl Refusal {
     /// What the user can do.
     #[must_use]
     pub fn way_out(&self) -> &'static str {
+        let is_missing = self.source.kind() == io::ErrorKind::NotFound;
+        if is_missing && self.done == "created" && !is_tracefs(&self.path) {
+            return "there is no such folder: make it, or write elsewhere with `-o`";
+        }
         way_out(&self.source, &self.path, Privilege::own())
     }
 }
@@ -55,8 +59,12 @@ impl Privilege {
     }
 }
 
+fn is_tracefs(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str() == "tracing")
+}
+
 fn way_out(error: &io::Error, path: &Path, privilege: Privilege) -> &'static str {
-    let is_tracefs = path.components().any(|part| part.as_os_str() == "tracing");
+    let is_tracefs = is_tracefs(path);
     match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) if privilege == Privilege::User => {
             "run it as root (`sudo resched record …`), or see `resched record --check`"
@@ -100,6 +108,10 @@ mod tests {
              none /sys/kernel/tracing`): see `resched record --check`"
         );
         assert!(refusal(libc::ENOSPC).ends_with("or write elsewhere with `-o`"));
+        let source = io::Error::from_raw_os_error(libc::ENOENT);
+        let folder =
+            Refusal::new(Path::new("/no/x.recording"), "created", "record into it", source);
+        assert!(folder.to_string().ends_with("make it, or write elsewhere with `-o`"));
         let denied = io::Error::from_raw_os_error(libc::EPERM);
         let path = Path::new("/x");
         assert!(way_out(&denied, path, Privilege::User).starts_with("run it as root"));
