@@ -6,7 +6,7 @@ use crate::priority::Urgency;
 use crate::refusal::Refusal;
 use crate::stream::Stream;
 use crate::watch::{LocksSeen, WaitEvents, Watch};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -142,6 +142,11 @@ impl Drain {
         Ok(())
     }
 
+    /// More bytes than can be in the buffer at one time, partly filled pages included.
+    fn at_most(&self) -> u64 {
+        (self.setting.buffer_kib * 1024).saturating_mul(2).saturating_add(MANY)
+    }
+
     fn report(&self) {
         if let Some(watch) = &self.setting.watch {
             watch.report(&self.setting.control);
@@ -172,8 +177,11 @@ impl Drain {
                 self.hurry(bytes)?;
             }
             let fill = self.stream.took()?;
-            if until == Until::CaughtUp && fill < CAUGHT_UP {
-                break;
+            match until {
+                Until::CaughtUp if fill < CAUGHT_UP => break,
+                Until::CaughtUp => {}
+                // Switching events off was refused, and the reading itself makes some.
+                Until::Empty => ensure!(bytes < self.at_most(), "the buffer does not become empty"),
             }
         }
         Ok(bytes)

@@ -215,6 +215,10 @@ impl PerfEngine {
 
 impl Drop for PerfEngine {
     fn drop(&mut self) {
+        // After a failure events may still come in, and the thread waits for the end of them.
+        for event in self.cpus.iter().flat_map(CpuEvents::all) {
+            let _ = event.disable();
+        }
         self.control.close();
         if let Some(thread) = self.running.take() {
             let _ = thread.join();

@@ -206,14 +206,15 @@ impl Session<'_> {
             }
             // Other CPUs' buffers are emptied a moment later.
             std::thread::sleep(LONGEST_FLIGHT_PAUSE);
-            let path = self.dump(&started, files.len())?;
+            let (path, remark) = self.dump(&started, files.len())?;
             notice(Notice::Dumped { path: path.clone(), why });
+            remark.into_iter().for_each(|remark| notice(Notice::Remark(remark)));
             files.push(path);
             last = Some(Instant::now());
             Ok(files.len())
         })?;
-        let (dropped, skipped) = started.own.dropped()?;
         started.engine.stop()?;
+        let (dropped, skipped) = started.own.dropped()?;
         let elapsed = started.begin.elapsed();
         let mut ended = started.engine.finish();
         let own_cpu_time = own_cpu_time().saturating_sub(started.own_cpu_time);
@@ -228,6 +229,7 @@ impl Session<'_> {
         }
         self.finish_sidecar(started.machine, started.lock_users, &ended)?;
         let size = self.close(std::mem::take(&mut ended.stats), &stop, &mut files)?;
+        self.spool.clear().into_iter().for_each(|remark| notice(Notice::Remark(remark)));
         Ok(Summary {
             files,
             size,
@@ -266,7 +268,8 @@ impl Session<'_> {
         }
     }
 
-    fn dump(&self, started: &Started, number: usize) -> Result<PathBuf> {
+    /// Writes a stretch; returns its path, and what is to be said about it.
+    fn dump(&self, started: &Started, number: usize) -> Result<(PathBuf, Option<String>)> {
         let path = numbered(&self.request.output, number + 1);
         let spool = Spool::create(&path)?;
         started.engine.dump(&spool)?;
@@ -276,8 +279,7 @@ impl Session<'_> {
         spool.write("host.json", &sidecar_text(&host)?)?;
         let names = describe::names_text(&describe::task_names());
         spool.finish(&path, &Tail { task_names: names, stats: Vec::new() })?;
-        spool.remove()?;
-        Ok(path)
+        Ok((path, spool.clear()))
     }
 
     /// Compares the machine with what it was at the start, and names the locks.
@@ -314,7 +316,6 @@ impl Session<'_> {
             size += self.spool.finish(&self.request.output, &tail)?;
             files.push(self.request.output.clone());
         }
-        self.spool.remove()?;
         Ok(size)
     }
 }

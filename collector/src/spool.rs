@@ -151,9 +151,21 @@ impl Spool {
     }
 
     /// Removes the folder.
-    pub(crate) fn remove(&self) -> Result<()> {
+    pub(crate) fn remove(&self) -> Result<(), Refusal> {
         fs::remove_dir_all(&self.dir)
-            .map_err(|e| Refusal::new(&self.dir, "removed", "leave nothing behind", e).into())
+            .map_err(|e| Refusal::new(&self.dir, "removed", "leave nothing behind", e))
+    }
+
+    /// Removes the folder of a finished recording; says so when it stays.
+    ///
+    /// The recording is whole by then, so this is no failure of it.
+    pub(crate) fn clear(&self) -> Option<String> {
+        let Refusal { source, .. } = self.remove().err()?;
+        let dir = self.dir.display();
+        Some(format!(
+            "{dir}: cannot be removed ({source}); the recording is whole, remove the rest with \
+             `rm -r {dir}`"
+        ))
     }
 }
 
@@ -205,7 +217,9 @@ pub fn recover(output: &Path) -> Result<Recovered> {
         dir.display()
     );
     let spool = Spool { dir, output: output.to_owned() };
-    let manifest = spool.manifest()?;
+    let manifest = spool.manifest().with_context(|| {
+        format!("nothing can be recovered; remove the rest with `rm -r {}`", spool.dir.display())
+    })?;
     if tracefs::is_alive(manifest.pid, manifest.start_ticks) == tracefs::Alive::Yes {
         bail!("{}", left_behind(&spool.dir, output));
     }
@@ -218,8 +232,14 @@ pub fn recover(output: &Path) -> Result<Recovered> {
             cut += file.metadata()?.len() - whole;
         }
     }
-    let task_names = fs::read_to_string(spool.path("tasks")).unwrap_or_default();
-    let size = spool.finish(&spool.output, &Tail { task_names, stats: Vec::new() })?;
+    let is_finished = manifest.via == Via::Perf.name() && !spool.path("data").exists();
+    let size = if is_finished && output.exists() {
+        // The recorder had given the file its name when it was killed.
+        fs::metadata(output).map_or(0, |meta| meta.len())
+    } else {
+        let task_names = fs::read_to_string(spool.path("tasks")).unwrap_or_default();
+        spool.finish(&spool.output, &Tail { task_names, stats: Vec::new() })?
+    };
     spool.remove()?;
     Ok(Recovered { size, cut })
 }

@@ -185,6 +185,8 @@ impl TracefsEngine {
 
 impl Drop for TracefsEngine {
     fn drop(&mut self) {
+        // After a failure events may still come in, and the threads wait for the end of them.
+        let _ = self.instance.stop();
         // An instance cannot be removed while its files are open.
         self.setting.control.close();
         for thread in self.running.drain(..) {

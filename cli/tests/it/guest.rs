@@ -6,13 +6,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-/// What the guest runs: every detail through tracefs, and the last through perf too.
+/// What the guest runs: every detail through tracefs, and the last through perf too, and with
+/// programs of ours instead of the kernel's own probes.
 const JOB: &str = r#"
 cd /run/w
-record() { "$R" record --via $1 --detail $2 -o $2.$1 -- ./pibench $LAB/scenarios/uni/classic3.scn 1 \
-    > /mnt/$2.$1.txt 2>&1 && cp $2.$1 $2.$1.host.json /mnt/; }
+record() { "$R" record --via $1 --detail $2 -o $2.$3 -- ./pibench $LAB/scenarios/uni/classic3.scn 1 \
+    > /mnt/$2.$3.txt 2>&1 && cp $2.$3 $2.$3.host.json /mnt/; }
 "$R" record --check > /mnt/check.txt 2>&1
-record tracefs contention; record tracefs owner; record tracefs full; record perf full
+for detail in contention owner full; do record tracefs $detail tracefs; done
+record perf full perf
+# A kernel that does not say that it has fprobe or kprobe events.
+mount --bind /dev/null /sys/kernel/tracing/README
+record tracefs full fentry
+umount /sys/kernel/tracing/README
 ls /sys/kernel/tracing/instances > /mnt/left.txt; cat /sys/kernel/tracing/dynamic_events >> /mnt/left.txt
 "#;
 
@@ -76,10 +82,15 @@ fn check(proxy: &str, is_baseline: impl Fn(&Path, &str)) {
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap_or_default();
     assert_eq!(read("left.txt"), "", "neither instances nor dynamic events stay");
     assert!(read("check.txt").contains("fprobe events: every mutex call"), "{}", read("check.txt"));
-    for file in ["contention.tracefs", "owner.tracefs", "full.tracefs", "full.perf"] {
+    for file in ["contention.tracefs", "owner.tracefs", "full.tracefs", "full.perf", "full.fentry"]
+    {
         let said = read(&format!("{file}.txt"));
         assert!(said.contains(" · nothing lost"), "{file}: {said}");
-        assert_eq!(file.starts_with("full"), said.contains("seen with fprobe events"), "{said}");
+        let seen_with = match file {
+            "full.fentry" => "seen with BPF fentry and fexit",
+            _ => "seen with fprobe events",
+        };
+        assert_eq!(file.starts_with("full"), said.contains(seen_with), "{said}");
         let info = resched(&folder, &["info", "--json", file]);
         let info: serde_json::Value = serde_json::from_str(&info.out).expect("JSON");
         let count = |event: &str| info["counts"][event].as_u64().unwrap_or(0);

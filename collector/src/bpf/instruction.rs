@@ -65,6 +65,7 @@ const MOVE_CONSTANT: u8 = 0xb7;
 const MOVE_CONSTANT_32: u8 = 0xb4;
 const ADD: u8 = 0x0f;
 const ADD_CONSTANT: u8 = 0x07;
+const SUBTRACT: u8 = 0x1f;
 const AND_CONSTANT: u8 = 0x57;
 const LOAD: u8 = 0x61;
 const STORE: u8 = 0x63;
@@ -101,6 +102,10 @@ impl Assembler {
 
     pub(super) fn add_constant(&mut self, to: Register, value: i32) {
         self.push(ADD_CONSTANT, to as u8, 0, 0, value);
+    }
+
+    pub(super) fn subtract(&mut self, from: Register, what: Register) {
+        self.push(SUBTRACT, from as u8, what as u8, 0, 0);
     }
 
     /// The constant's sign is extended to 64 bits first.
@@ -214,6 +219,7 @@ mod tests {
             p.mov_constant_32(R3, -1);
             p.add(R1, R2);
             p.add_constant(R2, -8);
+            p.subtract(R1, R2);
             p.and_constant(R1, 63);
             p.load(Width::Bytes8, R6, R1, 8);
             p.load(Width::Bytes4, R6, R1, 8);
@@ -229,6 +235,7 @@ mod tests {
             0xffff_ffff_0000_03b4,
             0x0000_0000_0000_210f,
             0xffff_fff8_0000_0207,
+            0x0000_0000_0000_211f,
             0x0000_003f_0000_0157,
             0x0000_0000_0008_1679,
             0x0000_0000_0008_1661,
