@@ -5,16 +5,15 @@
 //! the system [`SYSTEM`] and is described the same way ([`EventKind::format`]).
 //!
 //! ```no_run
-//! # fn open_event(cpu: u32) -> std::os::fd::OwnedFd { unimplemented!("{cpu}") }
-//! use collector::bpf::{Btf, KERNEL_BTF, Programs};
-//! use std::os::fd::AsFd as _;
+//! use collector::bpf::{Btf, KERNEL_BTF, Output, Programs};
 //!
 //! let btf = Btf::read(KERNEL_BTF.as_ref())?;
-//! let mut programs = Programs::load_owner(&btf, 65000)?;
-//! for cpu in 0..2 {
-//!     programs.set_output(cpu, open_event(cpu).as_fd())?;
-//! }
-//! programs.attach()?;
+//! let output = Output::new()?;
+//! let mut ring = output.open(0, 64)?;
+//! let programs = Programs::load_owner(&btf, 65000, &output)?;
+//! let attached = programs.attach()?;
+//! ring.read(|record| println!("{} {}", record.at, record.thread));
+//! drop(attached);
 //! # Ok::<(), collector::bpf::BpfError>(())
 //! ```
 
@@ -30,11 +29,14 @@ mod output;
 mod owner;
 mod program;
 mod rights;
+mod ring;
 mod system_call;
 
 pub use btf::{Btf, BtfError, Function, KERNEL_BTF};
 pub use check::{Check, check};
 pub use error::{BpfError, Step};
 pub use event::{EventKind, Field, MUTEX_CALL_EVENTS, OWNER_EVENTS, SYSTEM, Sign};
-pub use program::Programs;
+pub use output::Output;
+pub use program::{Attached, Programs};
 pub use rights::Rights;
+pub use ring::{OwnRecord, RecordRing};

@@ -3,7 +3,7 @@
 use crate::bpf;
 use crate::dynamic;
 use crate::offer::{CallProbe, EventName, Offer, REST, SCHEDULE};
-use crate::perf_event::{self, PerfEvent, Source, Tasks};
+use crate::perf_event::{self, PerfEvent, Tasks};
 use crate::plan::missing as missing_event;
 use crate::refusal::Refusal;
 use crate::tracefs::{self, Tracefs};
@@ -37,7 +37,7 @@ fn instance(mounted: &Tracefs) -> Result<(), Refusal> {
 
 fn perf(offer: &Offer) -> anyhow::Result<()> {
     let Some(id) = offer.events.values().next() else { return Ok(()) };
-    let attr = perf_event::attribute(Source::Tracepoint(*id), Tasks::Untold);
+    let attr = perf_event::attribute(*id, Tasks::Untold);
     PerfEvent::open(attr, 0).map(|_| ())
 }
 

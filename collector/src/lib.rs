@@ -13,6 +13,7 @@ mod dynamic;
 mod engine;
 pub mod host;
 mod instance;
+mod limits;
 mod lock_users;
 pub mod offer;
 mod own_drain;

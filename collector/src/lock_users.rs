@@ -6,8 +6,8 @@
 //! speak of, however many there are.
 
 use crate::control::Control;
-use crate::perf_engine::{SAMPLE, walk};
-use crate::perf_event::{self, PerfEvent, Ring};
+use crate::perf_engine::walk;
+use crate::perf_event::{self, PerfEvent, Ring, SAMPLE};
 use crate::priority::Urgency;
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,13 +1,13 @@
 //! Turns what our programs write into pages beside those of the kernel: one thread for all CPUs.
 
+use crate::bpf::RecordRing;
 use crate::control::Stop;
 use crate::drain::Setting;
 use crate::own_events::OwnEvents;
 use crate::page::PageWriter;
-use crate::perf_engine::{LOST, SAMPLE, loss, walk};
-use crate::perf_event::{self, PerfEvent, Ring};
+use crate::perf_event;
 use crate::priority::Urgency;
-use crate::stream::Stream;
+use crate::stream::{Lost, Stream};
 use anyhow::Result;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -15,65 +15,53 @@ use std::time::Instant;
 
 /// One CPU's records of ours, on their way to pages.
 pub(crate) struct OwnCpu {
-    event: PerfEvent,
-    ring: Ring,
+    ring: RecordRing,
     writer: PageWriter,
     pub stream: Stream,
-    /// Records written, and lost as far as the buffer has said so.
+    /// Records written.
     pub records: u64,
+    /// Records lost, as far as a later record has said so.
     told_lost: u64,
     newest: u64,
 }
 
 impl OwnCpu {
-    pub(crate) fn new(event: PerfEvent, kib: u64, stream: Stream) -> Result<Self> {
-        let ring = Ring::map(&event, kib)?;
-        let writer = PageWriter::new();
-        Ok(Self { event, ring, writer, stream, records: 0, told_lost: 0, newest: 0 })
-    }
-
-    pub(crate) fn enable(&self) -> Result<()> {
-        self.event.enable()
-    }
-
-    /// Records that the kernel lost and the buffer has not told.
-    pub(crate) fn untold(&self) -> u64 {
-        self.event.lost().unwrap_or(self.told_lost).saturating_sub(self.told_lost)
-    }
-
-    /// Records that the kernel lost.
-    pub(crate) fn lost(&self) -> u64 {
-        self.told_lost + self.untold()
+    pub(crate) fn new(ring: RecordRing, stream: Stream) -> Self {
+        Self { ring, writer: PageWriter::new(), stream, records: 0, told_lost: 0, newest: 0 }
     }
 
     fn empty(&mut self, own: &OwnEvents) -> Result<u64> {
-        let Self { ring, writer, stream, newest, records, told_lost, .. } = self;
-        let parts = ring.records();
-        let length = parts.0.len() + parts.1.len();
+        let Self { ring, writer, stream, newest, records, told_lost } = self;
         let mut result = Ok(());
         let mut full = |page: &[u8]| {
             if result.is_ok() {
                 result = stream.push(page);
             }
         };
-        walk(parts, |kind, record| match kind {
-            SAMPLE => {
-                let record = record();
-                let Some((at, raw)) = perf_event::sample(&record) else { return };
-                let Some((_, record)) = own.record(raw) else { return };
-                writer.push(at, record, &mut full);
-                (*newest, *records) = (at, *records + 1);
+        let bytes = ring.read(|record| {
+            let Some((_, bytes)) = own.record(&record) else { return };
+            if record.lost > *told_lost {
+                writer.lose(record.lost - *told_lost, &mut full);
+                *told_lost = record.lost;
             }
-            LOST => {
-                let lost = loss(&record(), *newest).and_then(|lost| lost.records).unwrap_or(0);
-                *told_lost += lost;
-                writer.lose(lost, &mut full);
-            }
-            _ => {}
+            writer.push(record.at, bytes, &mut full);
+            (*newest, *records) = (record.at, *records + 1);
         });
-        result?;
-        ring.release(length);
-        Ok(length as u64)
+        result.map(|()| bytes)
+    }
+
+    /// What was lost after the last record that fitted, no record tells.
+    fn tell_rest(&mut self, dropped: &[u64]) {
+        let cpu = self.stream.cpu;
+        let dropped = dropped.get(cpu as usize).copied().unwrap_or(0);
+        let untold = dropped.checked_sub(self.told_lost).filter(|untold| *untold > 0);
+        let (after, before) = (self.newest, perf_event::now().max(self.newest));
+        self.stream.lost.extend(untold.map(|records| Lost {
+            cpu,
+            records: Some(records),
+            after,
+            before,
+        }));
     }
 
     fn flush(&mut self) -> Result<()> {
@@ -118,6 +106,8 @@ fn run(cpus: &mut [OwnCpu], own: &OwnEvents, setting: &Setting) -> Result<()> {
             }
         }
         if is_last {
+            let dropped = own.dropped()?;
+            cpus.iter_mut().for_each(|cpu| cpu.tell_rest(&dropped));
             return Ok(());
         }
         let next = urgency.for_fill(most, setting.own_kib);

@@ -330,7 +330,7 @@ fn whole_records(file: &File, start: u64, end: u64) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::perf_event::{Source, Tasks, attribute, attribute_bytes};
+    use crate::perf_event::{Tasks, attribute, attribute_bytes};
 
     fn sample(time: u64, cpu: u32, id: u64) -> Vec<u8> {
         let mut record = vec![9, 0, 0, 0, 0, 0, 72, 0];
@@ -346,7 +346,7 @@ mod tests {
     fn description() -> Description {
         let event = |name: &str, id: u16, ids: &[u64]| FileEvent {
             name: name.to_owned(),
-            attribute: attribute_bytes(&attribute(Source::Tracepoint(id), Tasks::Untold)),
+            attribute: attribute_bytes(&attribute(id, Tasks::Untold)),
             ids: (0..).zip(ids).map(|(cpu, id)| CpuEventId { cpu, id: *id }).collect(),
         };
         Description {

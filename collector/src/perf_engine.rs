@@ -1,13 +1,15 @@
 //! Records through the buffers of `perf_event_open`, one a CPU, emptied by one thread in turn.
 
+use crate::bpf::{OwnRecord, RecordRing};
 use crate::chunk::Packer;
 use crate::control::{Control, Stop};
 use crate::describe::{self, Systems};
 use crate::drain::Setting;
 use crate::engine::{Around, Ended};
+use crate::limits;
 use crate::own_events::OwnEvents;
 use crate::perf_data::{CpuEventId, Description, FileEvent, Writer};
-use crate::perf_event::{self, PerfEvent, Ring, Source, Tasks};
+use crate::perf_event::{self, LOST, Moment, PerfEvent, Ring, SAMPLE, Tasks};
 use crate::plan::Plan;
 use crate::priority::Urgency;
 use crate::probes::Probes;
@@ -16,8 +18,8 @@ use crate::spool::{Manifest, Spool};
 use crate::stream::{Lost, Memory};
 use crate::trace_dat;
 use crate::tracefs::Tracefs;
-use crate::tracefs_engine::{wait_events, watch};
-use crate::watch::LocksSeen;
+use crate::tracefs_engine::{own_kib, wait_events, watch};
+use crate::watch::{LocksSeen, Watch};
 use anyhow::{Context, Result};
 use std::borrow::Cow;
 use std::path::Path;
@@ -41,39 +43,26 @@ pub(crate) struct PerfEngine {
 struct CpuEvents {
     cpu: u32,
     events: Vec<PerfEvent>,
-    /// Takes what our own programs write.
-    own: Option<PerfEvent>,
-}
-
-impl CpuEvents {
-    fn all(&self) -> impl Iterator<Item = &PerfEvent> {
-        self.events.iter().chain(&self.own)
-    }
 }
 
 impl PerfEngine {
     /// Makes everything ready; nothing is recorded yet.
     pub(crate) fn prepare(around: &Around<'_>, probes: &Probes) -> Result<Self> {
         let Around { plan, tracefs, spool, me, control } = *around;
-        perf_event::allow_many_files();
+        limits::allow_many_files();
         let online = std::fs::read_to_string("/sys/devices/system/cpu/online")
             .context("/sys/devices/system/cpu/online: cannot be read, to know the CPUs")?;
         let mut cpus = Vec::new();
         for cpu in describe::cpu_list(&online) {
-            cpus.push(open_cpu(plan, probes, cpu)?);
+            cpus.push(CpuEvents { cpu, events: open_cpu(plan, probes, cpu)? });
         }
         let mut rings = Vec::new();
         let mut memories = Vec::new();
         for cpu in &cpus {
-            let owner = cpu.events.first().context("a plan without events")?;
-            let ring = Ring::map(owner, plan.buffer_kib)?;
-            // Only a buffer that is mapped can be shared.
-            cpu.all().skip(1).try_for_each(|event| event.share(owner))?;
+            rings.push(map(plan, probes, cpu)?);
             if let Some(flight) = plan.flight {
                 memories.push(Arc::new(Mutex::new(Memory::new(flight.last))));
             }
-            let own = cpu.own.as_ref().map(|event| event.id);
-            rings.push(CpuRing { cpu: cpu.cpu, ring, own, newest: 0 });
         }
         let description = describe_file(plan, tracefs, probes, &cpus)?;
         let manifest = Manifest {
@@ -95,7 +84,7 @@ impl PerfEngine {
         let setting = Setting {
             control: Arc::clone(control),
             buffer_kib: plan.buffer_kib,
-            own_kib: plan.buffer_kib,
+            own_kib: own_kib(plan),
             realtime: plan.realtime,
             watch: watch(plan).map(Arc::new),
             flight: plan.flight.is_some(),
@@ -127,6 +116,10 @@ impl PerfEngine {
         })
     }
 
+    fn events(&self) -> impl Iterator<Item = &PerfEvent> {
+        self.cpus.iter().flat_map(|cpu| &cpu.events)
+    }
+
     /// Begins to record.
     pub(crate) fn start(&mut self, own: &Arc<OwnEvents>) -> Result<()> {
         let mut drain = self.ready.take().context("a recording starts once")?;
@@ -140,12 +133,12 @@ impl PerfEngine {
             result.map(|()| drain)
         });
         self.running = Some(thread.context("a thread that empties buffers cannot be started")?);
-        self.cpus.iter().flat_map(CpuEvents::all).try_for_each(PerfEvent::enable)
+        self.events().try_for_each(PerfEvent::enable)
     }
 
     /// Lets no more events in.
     pub(crate) fn stop(&self) -> Result<()> {
-        self.cpus.iter().flat_map(CpuEvents::all).try_for_each(PerfEvent::disable)?;
+        self.events().try_for_each(PerfEvent::disable)?;
         self.control.close();
         Ok(())
     }
@@ -166,7 +159,7 @@ impl PerfEngine {
             }
         };
         for cpu in &self.cpus {
-            for event in cpu.all() {
+            for event in &cpu.events {
                 let Some(lost) = event.lost() else { continue };
                 ended.kernel.entry(cpu.cpu).or_default().overrun += lost;
                 let id = CpuEventId { cpu: cpu.cpu, id: event.id };
@@ -177,11 +170,25 @@ impl PerfEngine {
                 }
             }
         }
+        let dropped = match drain.own.as_ref().map_or(Ok(Vec::new()), |own| own.dropped()) {
+            Ok(dropped) => dropped,
+            Err(error) => {
+                ended.failures.push(error);
+                return ended;
+            }
+        };
+        for (cpu, lost) in (0..).zip(&dropped).filter(|(_, lost)| **lost > 0) {
+            if let Sink::File(writer) = &mut drain.sink {
+                let id = CpuEventId { cpu, id: own_id(0, cpu) };
+                ended.failures.extend(writer.lost(*lost, id).err());
+            }
+        }
         // What was lost after the last record that fitted, no record tells.
         for ring in &drain.rings {
             let told = drain.lost.iter().filter(|lost| lost.cpu == ring.cpu);
             let told: u64 = told.filter_map(|lost| lost.records).sum();
-            let counted = ended.kernel.get(&ring.cpu).map_or(0, |count| count.overrun);
+            let overrun = ended.kernel.get(&ring.cpu).map_or(0, |count| count.overrun);
+            let counted = overrun + dropped.get(ring.cpu as usize).copied().unwrap_or(0);
             let untold = counted.checked_sub(told).filter(|untold| *untold > 0);
             ended.lost.extend(untold.map(|records| Lost {
                 cpu: ring.cpu,
@@ -216,7 +223,7 @@ impl PerfEngine {
 impl Drop for PerfEngine {
     fn drop(&mut self) {
         // After a failure events may still come in, and the thread waits for the end of them.
-        for event in self.cpus.iter().flat_map(CpuEvents::all) {
+        for event in self.events() {
             let _ = event.disable();
         }
         self.control.close();
@@ -235,11 +242,11 @@ fn begin_file(path: &Path, d: &Description, compression: Compression) -> Result<
     Ok(writer)
 }
 
-fn open_cpu(plan: &Plan, probes: &Probes, cpu: u32) -> Result<CpuEvents> {
+fn open_cpu(plan: &Plan, probes: &Probes, cpu: u32) -> Result<Vec<PerfEvent>> {
     let mut events: Vec<PerfEvent> = Vec::new();
     for planned in &plan.events {
         let tasks = if events.is_empty() { Tasks::Told } else { Tasks::Untold };
-        let attr = perf_event::attribute(Source::Tracepoint(planned.id), tasks);
+        let attr = perf_event::attribute(planned.id, tasks);
         let event = PerfEvent::open(attr, cpu)
             .with_context(|| format!("{} cannot be recorded", planned.event))?;
         if let Some(filter) = &planned.filter {
@@ -248,16 +255,28 @@ fn open_cpu(plan: &Plan, probes: &Probes, cpu: u32) -> Result<CpuEvents> {
         events.push(event);
     }
     for dynamic in probes.dynamic() {
-        let attr = perf_event::attribute(Source::Tracepoint(dynamic.id), Tasks::Untold);
+        let attr = perf_event::attribute(dynamic.id, Tasks::Untold);
         let event = PerfEvent::open(attr, cpu);
         events.push(event.with_context(|| format!("{} cannot be recorded", dynamic.name))?);
     }
-    let own = if probes.own.is_empty() { None } else { Some(probes.own.open(cpu)?) };
-    Ok(CpuEvents { cpu, events, own })
+    Ok(events)
 }
 
-/// The number of our records of a kind on a CPU: the kernel knows one for all kinds, and its
-/// numbers are small.
+/// Maps the buffers of a CPU; all of the kernel's events share one.
+fn map(plan: &Plan, probes: &Probes, cpu: &CpuEvents) -> Result<CpuRing> {
+    let owner = cpu.events.first().context("a plan without events")?;
+    let ring = Ring::map(owner, plan.buffer_kib)?;
+    // Only a buffer that is mapped can be shared.
+    cpu.events.iter().skip(1).try_for_each(|event| event.share(owner))?;
+    let own = if probes.own.is_empty() {
+        None
+    } else {
+        Some(OwnRing { ring: probes.own.open(cpu.cpu, own_kib(plan))?, told_lost: 0 })
+    };
+    Ok(CpuRing { cpu: cpu.cpu, ring, own, newest: 0 })
+}
+
+/// The number of our records of a kind on a CPU; the kernel's own numbers are small.
 fn own_id(place: usize, cpu: u32) -> u64 {
     1 << 48 | (place as u64) << 32 | u64::from(cpu)
 }
@@ -283,7 +302,7 @@ fn describe_file(
 ) -> Result<Description> {
     let (systems, names) = events(plan, probes);
     let file_event = |name: String, number: u16, tasks: Tasks, ids: Vec<CpuEventId>| {
-        let attr = perf_event::attribute(Source::Tracepoint(number), tasks);
+        let attr = perf_event::attribute(number, tasks);
         FileEvent { name, attribute: perf_event::attribute_bytes(&attr), ids }
     };
     let mut events = Vec::new();
@@ -294,13 +313,8 @@ fn describe_file(
     }
     for (place, own) in probes.own.kinds.iter().enumerate() {
         let name = format!("{}:{}", crate::bpf::SYSTEM, own.kind.name);
-        let mut ids: Vec<CpuEventId> =
+        let ids =
             cpus.iter().map(|c| CpuEventId { cpu: c.cpu, id: own_id(place, c.cpu) }).collect();
-        if place == 0 {
-            // Losses are told under the number that the kernel knows.
-            let kernels = |c: &CpuEvents| Some(CpuEventId { cpu: c.cpu, id: c.own.as_ref()?.id });
-            ids.extend(cpus.iter().filter_map(kernels));
-        }
         events.push(file_event(name, own.id, Tasks::Untold, ids));
     }
     let kallsyms = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
@@ -327,11 +341,34 @@ enum Sink {
 
 struct CpuRing {
     cpu: u32,
-    /// The number of what our own programs write.
-    own: Option<u64>,
     ring: Ring,
+    /// What our own programs write.
+    own: Option<OwnRing>,
     /// Time of the last sample that was looked at.
     newest: u64,
+}
+
+struct OwnRing {
+    ring: RecordRing,
+    /// Records lost, as far as a later record has said so.
+    told_lost: u64,
+}
+
+impl OwnRing {
+    /// Writes its records as the kernel would have written them; returns the bytes they took.
+    fn empty(&mut self, cpu: u32, own: &OwnEvents, to: &mut Vec<u8>) -> u64 {
+        let Self { ring, told_lost } = self;
+        ring.read(|record| {
+            let Some((place, bytes)) = own.record(&record) else { return };
+            let OwnRecord { process, thread, at, .. } = record;
+            let (id, moment) = (own_id(place, cpu), Moment { process, thread, at, cpu });
+            if record.lost > *told_lost {
+                perf_event::push_lost(to, id, record.lost - *told_lost, moment);
+                *told_lost = record.lost;
+            }
+            perf_event::push_sample(to, id, moment, bytes);
+        })
+    }
 }
 
 struct Drain {
@@ -343,7 +380,7 @@ struct Drain {
     taken: u64,
     events: u64,
     own: Option<Arc<OwnEvents>>,
-    /// Room for records that are changed on their way.
+    /// Room for records of our own.
     copy: Vec<u8>,
     /// When no more records came in, nanoseconds of the monotonic clock.
     closed_at: u64,
@@ -374,7 +411,7 @@ impl Drain {
     fn visit(&mut self) -> Result<u64> {
         let mut most = 0;
         for index in 0..self.rings.len() {
-            most = most.max(self.empty(index)? as u64);
+            most = most.max(self.empty(index)?);
         }
         if let Sink::File(writer) = &mut self.sink {
             writer.round()?;
@@ -385,74 +422,79 @@ impl Drain {
         Ok(most)
     }
 
-    fn empty(&mut self, index: usize) -> Result<usize> {
-        let Some(cpu) = self.rings.get_mut(index) else { return Ok(0) };
-        let mut parts = cpu.ring.records();
+    fn empty(&mut self, index: usize) -> Result<u64> {
+        let Self { rings, own, copy, sink, .. } = self;
+        let Some(cpu) = rings.get_mut(index) else { return Ok(0) };
+        let parts = cpu.ring.records();
         let length = parts.0.len() + parts.1.len();
-        if length == 0 {
-            return Ok(0);
+        let mut seen = Seen { newest: cpu.newest, lost: &mut self.lost, events: 0 };
+        seen.look(parts, &mut self.locks, self.setting.watch.as_deref());
+        sink.write(index, parts, seen.newest)?;
+        self.taken += length as u64;
+        copy.clear();
+        let mut own_length = 0;
+        if let (Some(own), Some(ring)) = (own, &mut cpu.own) {
+            own_length = ring.empty(cpu.cpu, own, copy);
+            seen.look((copy, &[]), &mut self.locks, None);
+            sink.write(index, (copy, &[]), seen.newest)?;
+            self.taken += own_length;
         }
-        if let (Some(own), Some(number)) = (&self.own, cpu.own) {
-            numbered(parts, number, cpu.cpu, own, &mut self.copy);
-            parts = (&self.copy, &[]);
-        }
+        (cpu.newest, self.events) = (seen.newest, self.events + seen.events);
+        cpu.ring.release(length);
+        // Our ring is half as large: it counts twice.
+        Ok((2 * own_length).max(length as u64))
+    }
+}
+
+/// What is noted of records on their way.
+struct Seen<'d> {
+    newest: u64,
+    events: u64,
+    lost: &'d mut Vec<Lost>,
+}
+
+impl Seen<'_> {
+    fn look(&mut self, parts: (&[u8], &[u8]), locks: &mut LocksSeen, watch: Option<&Watch>) {
         walk(parts, |kind, record| match kind {
-            LOST => self.lost.extend(loss(&record(), cpu.newest)),
+            LOST => self.lost.extend(loss(&record(), self.newest)),
             SAMPLE => {
                 self.events += 1;
                 let record = record();
                 let Some((at, raw)) = perf_event::sample(&record) else { return };
-                cpu.newest = at;
-                self.locks.record(raw);
-                if let Some(watch) = &self.setting.watch {
+                self.newest = self.newest.max(at);
+                locks.record(raw);
+                if let Some(watch) = watch {
                     watch.record(at, raw);
                 }
             }
             _ => {}
         });
-        match &mut self.sink {
-            Sink::File(writer) => {
+    }
+}
+
+impl Sink {
+    /// Takes records of the CPU at `index`, the last of them from `newest`.
+    fn write(&mut self, index: usize, parts: (&[u8], &[u8]), newest: u64) -> Result<()> {
+        if parts.0.is_empty() && parts.1.is_empty() {
+            return Ok(());
+        }
+        match self {
+            Self::File(writer) => {
                 writer.records(parts.0)?;
-                writer.records(parts.1)?;
+                writer.records(parts.1)
             }
-            Sink::Memory(memories, packer, packed) => {
+            Self::Memory(memories, packer, packed) => {
                 packed.clear();
                 packer.pack(&[parts.0, parts.1].concat(), packed)?;
                 if let Some(memory) = memories.get(index) {
                     let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-                    memory.push(cpu.newest, packed);
+                    memory.push(newest, packed);
                 }
+                Ok(())
             }
         }
-        self.taken += length as u64;
-        cpu.ring.release(length);
-        Ok(length)
     }
 }
-
-/// Copies records, and gives our own the numbers of their kinds.
-///
-/// The kernel's buffer itself can only be read.
-fn numbered(parts: (&[u8], &[u8]), number: u64, cpu: u32, own: &OwnEvents, copy: &mut Vec<u8>) {
-    copy.clear();
-    walk(parts, |kind, record| {
-        let record = record();
-        let at = copy.len();
-        copy.extend_from_slice(&record);
-        let id = record.get(8..16).and_then(|id| id.try_into().ok()).map(u64::from_ne_bytes);
-        if kind == SAMPLE
-            && id == Some(number)
-            && let Some((place, _)) = perf_event::sample(&record).and_then(|(_, r)| own.record(r))
-            && let Some(id) = copy.get_mut(at + 8..at + 16)
-        {
-            id.copy_from_slice(&own_id(place, cpu).to_ne_bytes());
-        }
-    });
-}
-
-/// Kinds of records that are looked at on their way.
-pub(crate) const LOST: u32 = 2;
-pub(crate) const SAMPLE: u32 = 9;
 
 /// Shows the kind of every record, and the record itself to who wants it.
 ///

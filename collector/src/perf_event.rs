@@ -6,7 +6,7 @@ use perf_event_open_sys::bindings as sys;
 use perf_event_open_sys::{ioctls, perf_event_open};
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,15 +21,6 @@ pub(crate) const SAMPLE_TYPE: u64 = (sys::PERF_SAMPLE_IDENTIFIER
     | sys::PERF_SAMPLE_CPU
     | sys::PERF_SAMPLE_RAW) as u64;
 
-/// What is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// A tracepoint, by its number.
-    Tracepoint(u16),
-    /// The output of BPF programs.
-    Bpf,
-}
-
 /// Whether an event also reports names and ends of tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tasks {
@@ -37,13 +28,10 @@ pub(crate) enum Tasks {
     Untold,
 }
 
-/// The attribute of an event.
-pub(crate) fn attribute(source: Source, tasks: Tasks) -> sys::perf_event_attr {
+/// The attribute of a tracepoint with this number.
+pub(crate) fn attribute(id: u16, tasks: Tasks) -> sys::perf_event_attr {
     let mut attr = sys::perf_event_attr { size: ATTR_SIZE, ..Default::default() };
-    (attr.type_, attr.config) = match source {
-        Source::Tracepoint(id) => (sys::PERF_TYPE_TRACEPOINT, u64::from(id)),
-        Source::Bpf => (sys::PERF_TYPE_SOFTWARE, u64::from(sys::PERF_COUNT_SW_BPF_OUTPUT)),
-    };
+    (attr.type_, attr.config) = (sys::PERF_TYPE_TRACEPOINT, u64::from(id));
     attr.__bindgen_anon_1.sample_period = 1;
     attr.sample_type = SAMPLE_TYPE;
     attr.read_format = u64::from(sys::PERF_FORMAT_ID | sys::PERF_FORMAT_LOST);
@@ -66,7 +54,7 @@ const FRAMES: u16 = 16;
 
 /// The attribute of a tracepoint whose samples hold the kernel's call chain and the record.
 pub(crate) fn chain_attribute(id: u16) -> sys::perf_event_attr {
-    let mut attr = attribute(Source::Tracepoint(id), Tasks::Untold);
+    let mut attr = attribute(id, Tasks::Untold);
     attr.sample_type = u64::from(sys::PERF_SAMPLE_CALLCHAIN | sys::PERF_SAMPLE_RAW);
     attr.set_exclude_callchain_user(1);
     attr.sample_max_stack = FRAMES;
@@ -193,12 +181,6 @@ impl PerfEvent {
         let file = std::fs::File::from(self.fd.try_clone().ok()?);
         io::Read::read_exact(&mut &file, &mut answer).ok()?;
         Some(u64::from_ne_bytes(*answer.last_chunk::<8>()?))
-    }
-}
-
-impl AsFd for PerfEvent {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
     }
 }
 
@@ -356,19 +338,6 @@ pub(crate) fn now() -> u64 {
     seconds.unwrap_or(0) * 1_000_000_000 + nanos.unwrap_or(0)
 }
 
-/// Raises the limit of open files as far as it goes: each event of each CPU is one.
-pub(crate) fn allow_many_files() {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    #[expect(unsafe_code, reason = "the C library has no safe form of these calls")]
-    // SAFETY: the structure outlives both calls.
-    unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
-        }
-    }
-}
-
 /// Kind and size of the record at the start of `bytes`; `None` where none can be.
 pub(crate) fn record_head(bytes: &[u8]) -> Option<(u32, usize)> {
     let kind = u32::from_ne_bytes(*bytes.first_chunk::<4>()?);
@@ -385,6 +354,59 @@ pub(crate) fn sample(record: &[u8]) -> Option<(u64, &[u8])> {
     Some((time, raw))
 }
 
+/// Who ran where and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    pub process: u32,
+    pub thread: u32,
+    pub at: u64,
+    pub cpu: u32,
+}
+
+impl Moment {
+    fn push(self, to: &mut Vec<u8>) {
+        for half in [self.process, self.thread] {
+            to.extend_from_slice(&half.to_ne_bytes());
+        }
+        to.extend_from_slice(&self.at.to_ne_bytes());
+        to.extend_from_slice(&u64::from(self.cpu).to_le_bytes());
+    }
+}
+
+/// Writes a sample as the kernel would: see [`sample`].
+pub(crate) fn push_sample(to: &mut Vec<u8>, id: u64, moment: Moment, raw: &[u8]) {
+    // Header, id, task, time, CPU, size of the record.
+    const HEAD: usize = 44;
+    let size = (HEAD + raw.len()).next_multiple_of(8);
+    push_head(to, SAMPLE, size);
+    to.extend_from_slice(&id.to_ne_bytes());
+    moment.push(to);
+    // Our records have at most 48 bytes.
+    to.extend_from_slice(&u32::try_from(size - HEAD).unwrap_or(0).to_ne_bytes());
+    to.extend_from_slice(raw);
+    to.resize(to.len() + size - HEAD - raw.len(), 0);
+}
+
+/// Writes that records were lost, as the kernel would.
+pub(crate) fn push_lost(to: &mut Vec<u8>, id: u64, records: u64, moment: Moment) {
+    // Header, id, count, task, time, CPU, id.
+    push_head(to, LOST, 56);
+    to.extend_from_slice(&id.to_ne_bytes());
+    to.extend_from_slice(&records.to_ne_bytes());
+    moment.push(to);
+    to.extend_from_slice(&id.to_ne_bytes());
+}
+
+fn push_head(to: &mut Vec<u8>, kind: u32, size: usize) {
+    to.extend_from_slice(&kind.to_ne_bytes());
+    to.extend_from_slice(&[0, 0]);
+    to.extend_from_slice(&u16::try_from(size).unwrap_or(0).to_ne_bytes());
+}
+
+/// Kinds of records that are looked at on their way.
+pub(crate) const LOST: u32 = 2;
+pub(crate) const SAMPLE: u32 = 9;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -398,8 +420,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_for_the_kernel_reads_like_its_own() {
+        let moment = Moment { process: 20, thread: 21, at: 99, cpu: 3 };
+        let mut records = Vec::new();
+        push_sample(&mut records, 7, moment, &[5; 48]);
+        assert_eq!(record_head(&records), Some((SAMPLE, records.len())));
+        assert_eq!(records.len() % 8, 0);
+        // The kernel fills its words too.
+        let (at, raw) = sample(&records).expect("a sample");
+        assert_eq!((at, &raw[..48], &raw[48..]), (99, &[5; 48][..], &[0; 4][..]));
+        records.clear();
+        push_lost(&mut records, 7, 12, moment);
+        assert_eq!(record_head(&records), Some((LOST, records.len())));
+        let lost = crate::perf_engine::loss(&records, 50).expect("a loss");
+        assert_eq!((lost.cpu, lost.records, lost.after, lost.before), (3, Some(12), 50, 99));
+    }
+
+    #[test]
     fn an_attribute_is_written_as_the_kernel_reads_it() {
-        let bytes = attribute_bytes(&attribute(Source::Tracepoint(315), Tasks::Told));
+        let bytes = attribute_bytes(&attribute(315, Tasks::Told));
         assert_eq!(bytes.len(), 112);
         assert_eq!(&bytes[..16], [2, 0, 0, 0, 112, 0, 0, 0, 59, 1, 0, 0, 0, 0, 0, 0]);
         assert_eq!(u64::from_le_bytes(*bytes[24..].first_chunk().expect("long")), 0x1_0486);

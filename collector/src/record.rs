@@ -1,5 +1,6 @@
 //! Carries a plan out: from the first reading of the machine to the finished file.
 
+use crate::bpf::Attached;
 use crate::control::{Control, Orders, Stop};
 use crate::describe;
 use crate::drain::LONGEST_FLIGHT_PAUSE;
@@ -7,6 +8,7 @@ use crate::dynamic::{self, DynamicEvents};
 use crate::engine::{Around, Ended, Engine};
 use crate::host::{self, Roots, Snapshot};
 use crate::instance::KernelCount;
+use crate::limits::Limits;
 use crate::lock_users::{self, LockUsers};
 use crate::offer::{CallProbe, Offer};
 use crate::own_events::OwnEvents;
@@ -99,6 +101,7 @@ pub fn record(
     control: &Arc<Control>,
     mut notice: impl FnMut(Notice),
 ) -> Result<Summary> {
+    let limits = Limits::own();
     let mounts = tracefs::read(Path::new("/proc/self/mounts"), "find tracefs")?;
     let tracefs = Tracefs::find(&mounts)?;
     for leftover in tracefs.remove_leftovers(tracefs::is_alive) {
@@ -116,7 +119,8 @@ pub fn record(
     let pid = std::process::id();
     let me = (pid, tracefs::start_ticks(pid).unwrap_or(0));
     let spool = Spool::create(&request.output)?;
-    let session = Session { request, plan: &plan, tracefs: &tracefs, spool: &spool, me, control };
+    let session =
+        Session { request, plan: &plan, tracefs: &tracefs, spool: &spool, me, control, limits };
     let started = session.start(&mut notice).inspect_err(|_| {
         // Nothing was recorded, so nothing is left behind.
         let _ = spool.remove();
@@ -137,11 +141,14 @@ struct Session<'r> {
     spool: &'r Spool,
     me: (u32, u64),
     control: &'r Arc<Control>,
+    /// Those that the command gets.
+    limits: Option<Limits>,
 }
 
 /// A recording that runs.
 struct Started {
     // Dropped from top to bottom: an event goes away only when nobody records it.
+    attached: Vec<Attached>,
     engine: Engine,
     own: Arc<OwnEvents>,
     lock_users: Result<LockUsers>,
@@ -168,14 +175,16 @@ impl Session<'_> {
         }
         let mut engine = Engine::prepare(&Around { plan, tracefs, spool, me, control }, &probes)?;
         let (begin, own_cpu_time) = (Instant::now(), own_cpu_time());
-        let Probes { mut own, dynamic, call_probe, .. } = probes;
-        own.attach()?;
+        let Probes { own, dynamic, call_probe, .. } = probes;
         let own = Arc::new(own);
+        let attached = own.attach()?;
+        own.begin();
         engine.start(&own)?;
         let lock_users = self.look_at_lock_users();
         notice(Notice::Started);
-        workload::start(&self.request.command, control)?;
+        workload::start(&self.request.command, self.limits, control)?;
         Ok(Started {
+            attached,
             engine,
             own,
             lock_users,
@@ -213,8 +222,10 @@ impl Session<'_> {
             last = Some(Instant::now());
             Ok(files.len())
         })?;
+        started.own.end();
         started.engine.stop()?;
-        let (dropped, skipped) = started.own.dropped()?;
+        started.attached.clear();
+        let (dropped, skipped) = (started.own.dropped()?, started.own.skipped()?);
         let elapsed = started.begin.elapsed();
         let mut ended = started.engine.finish();
         let own_cpu_time = own_cpu_time().saturating_sub(started.own_cpu_time);

@@ -84,8 +84,8 @@ impl TracefsEngine {
             engine.ready.push((pages, stream));
             if !probes.own.is_empty() {
                 let stream = engine.stream(around, OWN_BUFFER, cpu)?;
-                let event = probes.own.open(cpu)?;
-                engine.own_ready.push(OwnCpu::new(event, own_kib(plan), stream)?);
+                let ring = probes.own.open(cpu, own_kib(plan))?;
+                engine.own_ready.push(OwnCpu::new(ring, stream));
             }
         }
         Ok(engine)
@@ -111,7 +111,6 @@ impl TracefsEngine {
             self.running.push(thread);
         }
         if !self.own_ready.is_empty() {
-            self.own_ready.iter().try_for_each(OwnCpu::enable)?;
             let cpus = std::mem::take(&mut self.own_ready);
             let thread = own_drain::spawn(cpus, Arc::clone(own), Arc::clone(&self.setting))
                 .context("a thread that empties a buffer cannot be started")?;
@@ -163,7 +162,7 @@ impl TracefsEngine {
         };
         ended.failures.extend(result.err());
         for own in cpus {
-            let count = KernelCount { overrun: own.lost(), dropped: 0, read: own.records };
+            let count = KernelCount { read: own.records, ..KernelCount::default() };
             ended.kernel.entry(own.stream.cpu).or_default().add(count);
             ended.events += own.records;
             ended.taken += own.stream.taken;
@@ -220,7 +219,7 @@ fn enable(instance: &Instance, plan: &Plan, probes: &Probes, me: u32) -> Result<
 }
 
 /// Our programs write a record for a wait, or for a mutex call: less than the kernel's events.
-fn own_kib(plan: &Plan) -> u64 {
+pub(crate) fn own_kib(plan: &Plan) -> u64 {
     (plan.buffer_kib / 2).max(256)
 }
 

@@ -1,5 +1,6 @@
 //! Everything CI runs, in its order; the first failure ends it.
 
+use crate::terminal::say;
 use crate::{docs, fixtures, layers, sizes, tree};
 use anyhow::{Context, Result, bail, ensure};
 use std::process::Command;
@@ -47,9 +48,4 @@ fn execute(command: &str) -> Result<()> {
     let status = Command::new(program).args(words).current_dir(tree::root()).status()?;
     ensure!(status.success(), "`{command}` failed: {status}");
     Ok(())
-}
-
-#[expect(clippy::print_stderr, reason = "this is a program for a terminal")]
-fn say(line: &str) {
-    eprintln!("{line}");
 }

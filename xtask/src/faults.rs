@@ -1,6 +1,7 @@
 //! Refuses, one after the other, every file that `resched record` opens: what does it say?
 
 use crate::fidelity::build;
+use crate::terminal::print;
 use anyhow::{Context, Result, ensure};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -256,11 +257,6 @@ fn leftover() -> Result<Option<String>> {
         }
     }
     Ok(None)
-}
-
-#[expect(clippy::print_stdout, reason = "a report for a terminal")]
-fn print(line: &str) {
-    println!("{line}");
 }
 
 #[cfg(test)]

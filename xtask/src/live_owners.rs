@@ -2,6 +2,7 @@
 //! at the same time.
 
 use crate::fidelity::build;
+use crate::terminal::print;
 use crate::tree;
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
@@ -115,36 +116,65 @@ fn truths(text: &str) -> Vec<Reading> {
         .collect()
 }
 
-fn compare(source: &str, ours: &[Reading], truth: &[Reading]) {
-    let mut by_wait: BTreeMap<(u32, u64), Vec<&Reading>> = BTreeMap::new();
-    for reading in ours {
-        by_wait.entry((reading.waiter, reading.lock)).or_default().push(reading);
-    }
-    let (first, last) = (ours.first().map_or(0, |r| r.at), ours.last().map_or(0, |r| r.at));
-    for (what, spins) in [("sleeping", false), ("spinning", true)] {
-        let (mut same, mut other, mut missing) = (0u32, 0u32, 0u32);
-        let inside = |t: &&Reading| (first..=last).contains(&t.at) && t.spins == spins;
-        for t in truth.iter().filter(inside) {
+/// Waits of a kind, by what the two readings of each say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Agreement {
+    same: u32,
+    /// Ours names an owner, and the later reading finds that it has let go.
+    released: u32,
+    other: u32,
+    missing: u32,
+    /// Nanoseconds from our reading to the other.
+    between: Vec<u64>,
+}
+
+impl Agreement {
+    fn of<'r>(ours: &[Reading], truth: impl Iterator<Item = &'r Reading>) -> Self {
+        let mut by_wait: BTreeMap<(u32, u64), Vec<&Reading>> = BTreeMap::new();
+        for reading in ours {
+            by_wait.entry((reading.waiter, reading.lock)).or_default().push(reading);
+        }
+        let mut found = Self::default();
+        for t in truth {
             let candidates = by_wait.get(&(t.waiter, t.lock)).into_iter().flatten();
-            let near = candidates.filter(|r| r.spins == spins).min_by_key(|r| r.at.abs_diff(t.at));
-            match near.filter(|r| r.at.abs_diff(t.at) < SAME) {
-                None => missing += 1,
-                Some(r) if r.owner == t.owner => same += 1,
-                Some(_) => other += 1,
+            let alike = candidates.filter(|r| r.spins == t.spins);
+            let near = alike.min_by_key(|r| r.at.abs_diff(t.at));
+            let Some(r) = near.filter(|r| r.at.abs_diff(t.at) < SAME) else {
+                found.missing += 1;
+                continue;
+            };
+            found.between.push(t.at.saturating_sub(r.at));
+            match (r.owner, t.owner) {
+                (ours, theirs) if ours == theirs => found.same += 1,
+                (_, 0) => found.released += 1,
+                _ => found.other += 1,
             }
         }
-        let all = f64::from((same + other + missing).max(1));
-        print(&format!(
-            "{source}, {what}: {same} of {all} begins agree ({:.2} %); {other} differ, {missing} \
-             are only in bpftrace's",
-            f64::from(same) * 100.0 / all
-        ));
+        found.between.sort_unstable();
+        found
+    }
+
+    fn line(&self) -> String {
+        let Self { same, released, other, missing, between } = self;
+        let all = same + released + other + missing;
+        let percent = f64::from(*same) * 100.0 / f64::from(all.max(1));
+        let median = between.get(between.len() / 2).copied().unwrap_or(0);
+        format!(
+            "{same} of {all} agree ({percent:.2} %); {released} released in between, {other} \
+             another owner, {missing} only in bpftrace's; {median} ns between readings"
+        )
     }
 }
 
-#[expect(clippy::print_stdout, reason = "a report for a terminal")]
-fn print(line: &str) {
-    println!("{line}");
+fn compare(source: &str, ours: &[Reading], truth: &[Reading]) {
+    let (first, last) = (ours.first().map_or(0, |r| r.at), ours.last().map_or(0, |r| r.at));
+    let inside = |t: &&Reading| (first..=last).contains(&t.at);
+    let of = |kind: fn(&&Reading) -> bool| {
+        Agreement::of(ours, truth.iter().filter(inside).filter(kind)).line()
+    };
+    print(&format!("{source}, sleeping: {}", of(|t| !t.spins)));
+    print(&format!("{source}, spinning: {}", of(|t| t.spins)));
+    print(&format!("{source}, all:      {}", of(|_| true)));
 }
 
 #[cfg(test)]
@@ -167,5 +197,21 @@ mod tests {
         let truth = "35955116056001 0 W 580 139 ffff88842ff59348 4 ffff888100386480 581 139 0 1\n\
                      1 0 E 580 139 ffff88842ff59348 0\n";
         assert_eq!(truths(truth), [expected]);
+    }
+
+    #[test]
+    fn a_lock_that_was_let_go_between_two_readings_is_no_agreement() {
+        let reading = |at: u64, owner| Reading { at, waiter: 1, lock: 2, owner, spins: true };
+        let ours = [reading(0, 7), reading(1_000_000, 7), reading(2_000_000, 7)];
+        let truth = [
+            reading(500, 7),
+            reading(1_000_400, 0),
+            reading(2_000_600, 8),
+            reading(9_000_000, 7),
+            Reading { spins: false, ..reading(100, 7) },
+        ];
+        let expected =
+            Agreement { same: 1, released: 1, other: 1, missing: 2, between: vec![400, 500, 600] };
+        assert_eq!(Agreement::of(&ours, truth.iter()), expected);
     }
 }

@@ -11,6 +11,7 @@ mod live_owners;
 mod overhead;
 mod owners;
 mod sizes;
+mod terminal;
 mod tree;
 
 use anyhow::{Result, bail};

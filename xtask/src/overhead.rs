@@ -1,6 +1,7 @@
 //! What recording costs the machine that is recorded: ours beside perf and trace-cmd, in turn.
 
 use crate::fidelity::build;
+use crate::terminal::say;
 use crate::tree;
 use anyhow::{Context, Result, ensure};
 use std::path::Path;
@@ -274,11 +275,6 @@ fn print(workload: &Workload, runs: &[Runs]) {
             runs.lost
         );
     }
-}
-
-#[expect(clippy::print_stderr, reason = "progress of a benchmark")]
-fn say(line: &str) {
-    eprintln!("{line}");
 }
 
 #[cfg(test)]

@@ -4,11 +4,17 @@ use crate::{Run, resched, scratch, skip};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
-/// Why nothing can be recorded here; `None` where it can.
+/// Why nothing can be recorded here; `None` where it can. Tests run at the same time and ask
+/// once.
 fn obstacle() -> Option<String> {
-    let run = resched(&scratch("record-obstacle"), &["record", "--check"]);
-    (run.code != 0).then(|| format!("nothing can be recorded here:\n{}{}", run.out, run.err))
+    static OBSTACLE: OnceLock<Option<String>> = OnceLock::new();
+    let look = || {
+        let run = resched(&scratch("record-obstacle"), &["record", "--check"]);
+        (run.code != 0).then(|| format!("nothing can be recorded here:\n{}{}", run.out, run.err))
+    };
+    OBSTACLE.get_or_init(look).clone()
 }
 
 /// Ends a test where its premise does not hold.

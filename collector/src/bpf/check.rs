@@ -2,6 +2,7 @@
 
 use super::btf::Btf;
 use super::error::BpfError;
+use super::output::Output;
 use super::program::Programs;
 use super::rights::Rights;
 use std::path::Path;
@@ -29,16 +30,16 @@ pub fn check(btf_path: &Path) -> Check {
     // Ids do not matter: without an output nothing is written.
     const ID: u16 = 1;
     let types = || Btf::read(btf_path).map_err(BpfError::from);
-    let attached = |programs: Result<Programs, BpfError>| {
-        let mut programs = programs?;
-        programs.attach()?;
+    let attached = |load: fn(&Btf, u16, &Output) -> Result<Programs, BpfError>| {
+        let programs = load(&types()?, ID, &Output::new()?)?;
+        programs.attach().map(drop)?;
         Ok(programs.missing().to_vec())
     };
     Check {
         rights: Rights::of_this_process(),
         types: types().map(|_| ()),
-        owner: types().and_then(|btf| attached(Programs::load_owner(&btf, ID))).map(|_| ()),
-        mutex_calls: types().and_then(|btf| attached(Programs::load_mutex_calls(&btf, ID))),
+        owner: attached(Programs::load_owner).map(|_| ()),
+        mutex_calls: attached(Programs::load_mutex_calls),
     }
 }
 

@@ -74,7 +74,7 @@ pub enum Step {
         /// The tracepoint or function.
         place: String,
     },
-    /// A perf event receives the records of a CPU.
+    /// A ring receives the records of a CPU.
     SetOutput {
         /// The CPU.
         cpu: u32,
@@ -94,7 +94,7 @@ impl std::fmt::Display for Step {
                 write!(f, "load a BPF program for the kernel function {function}")
             }
             Self::Attach { place } => write!(f, "attach a BPF program to {place}"),
-            Self::SetOutput { cpu } => write!(f, "give BPF programs the perf event of CPU {cpu}"),
+            Self::SetOutput { cpu } => write!(f, "give BPF programs a ring buffer for CPU {cpu}"),
             Self::ReadCounts => write!(f, "read the counters of the BPF programs"),
         }
     }
@@ -158,6 +158,14 @@ fn way_out(step: &Step, errno: i32, rights: Rights) -> &'static str {
         (libc::E2BIG, Step::Attach { .. } | Step::SetOutput { .. }) => {
             "A limit of the kernel is reached: too many programs at one function, or a CPU \
              number beyond those that existed when recording began"
+        }
+        (libc::EINVAL, Step::CreateMap) => {
+            "BPF has ring buffers since Linux 5.8, and one for each CPU since Linux 5.10. Record \
+             without lock owners"
+        }
+        (libc::ENOMEM, Step::CreateMap | Step::SetOutput { .. }) => {
+            "There is no memory for the buffers of all CPUs. Record with a smaller `--buffer`, or \
+             without lock owners"
         }
         (libc::ENOMEM, _) => "The kernel has no memory left for it. Free some and try again",
         (libc::EINVAL | libc::EACCES | libc::E2BIG, _) => {

@@ -14,8 +14,7 @@ pub(super) enum Register {
     R2,
     R3,
     R4,
-    R5,
-    R6,
+    R6 = 6,
     R7,
     R8,
     R9,
@@ -35,10 +34,11 @@ pub(super) enum Width {
 #[repr(i32)]
 pub(super) enum Helper {
     MapLookup = 1,
+    Now = 5,
     CurrentCpu = 8,
     CurrentPidTgid = 14,
-    PerfEventOutput = 25,
     ProbeReadKernel = 113,
+    RingOutput = 130,
 }
 
 /// A place in a program that can be jumped to.
@@ -62,7 +62,6 @@ pub(super) struct Assembler {
 
 const MOVE: u8 = 0xbf;
 const MOVE_CONSTANT: u8 = 0xb7;
-const MOVE_CONSTANT_32: u8 = 0xb4;
 const ADD: u8 = 0x0f;
 const ADD_CONSTANT: u8 = 0x07;
 const SUBTRACT: u8 = 0x1f;
@@ -89,11 +88,6 @@ impl Assembler {
     /// Sets all 64 bits; the sign is extended.
     pub(super) fn mov_constant(&mut self, to: Register, value: i32) {
         self.push(MOVE_CONSTANT, to as u8, 0, 0, value);
-    }
-
-    /// Sets the low 32 bits and clears the others.
-    pub(super) fn mov_constant_32(&mut self, to: Register, value: i32) {
-        self.push(MOVE_CONSTANT_32, to as u8, 0, 0, value);
     }
 
     pub(super) fn add(&mut self, to: Register, what: Register) {
@@ -201,7 +195,7 @@ impl Assembler {
 
 #[cfg(test)]
 mod tests {
-    use super::Register::{R0, R1, R2, R3, R6, R10};
+    use super::Register::{R0, R1, R2, R6, R10};
     use super::{Assembler, Helper, Width};
     use std::os::fd::{AsFd, AsRawFd};
 
@@ -216,7 +210,6 @@ mod tests {
         let code = assembled(|p| {
             p.mov(R6, R1);
             p.mov_constant(R0, -1);
-            p.mov_constant_32(R3, -1);
             p.add(R1, R2);
             p.add_constant(R2, -8);
             p.subtract(R1, R2);
@@ -226,13 +219,12 @@ mod tests {
             p.store(Width::Bytes8, R10, -8, R6);
             p.store_constant(Width::Bytes4, R10, -16, 7);
             p.atomic_add(Width::Bytes8, R0, 0, R1);
-            p.call(Helper::PerfEventOutput);
+            p.call(Helper::RingOutput);
             p.exit();
         });
         let expected = [
             0x0000_0000_0000_16bf,
             0xffff_ffff_0000_00b7,
-            0xffff_ffff_0000_03b4,
             0x0000_0000_0000_210f,
             0xffff_fff8_0000_0207,
             0x0000_0000_0000_211f,
@@ -242,7 +234,7 @@ mod tests {
             0x0000_0000_fff8_6a7b,
             0x0000_0007_fff0_0a62,
             0x0000_0000_0000_10db,
-            0x0000_0019_0000_0085,
+            0x0000_0082_0000_0085,
             0x0000_0000_0000_0095,
         ];
         assert_eq!(code, expected);

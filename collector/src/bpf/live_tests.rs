@@ -1,86 +1,33 @@
 //! The programs in the kernel of this machine, where that is permitted.
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
-use super::{BpfError, Btf, KERNEL_BTF, MUTEX_CALL_EVENTS, OWNER_EVENTS, Programs};
-use perf_event_open_sys::{bindings, perf_event_open};
+use super::{
+    BpfError, Btf, KERNEL_BTF, MUTEX_CALL_EVENTS, OWNER_EVENTS, Output, Programs, RecordRing,
+};
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::sync::atomic::{Ordering, fence};
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
-const PAGE: usize = 4096;
-const DATA: usize = 512 * PAGE;
 const ID: u16 = 65000;
 
-/// A perf event for BPF output and its ring buffer.
-struct Ring {
-    event: OwnedFd,
-    memory: *mut u8,
+/// A ring per CPU.
+fn rings(output: &Output) -> Vec<RecordRing> {
+    (0..super::output::possible_cpus()).map(|cpu| output.open(cpu, 2048).unwrap()).collect()
 }
 
-impl Ring {
-    #[expect(unsafe_code, reason = "perf_event_open and mmap have no safe wrapper here")]
-    fn open(cpu: i32) -> std::io::Result<Self> {
-        let mut attributes = bindings::perf_event_attr {
-            type_: bindings::PERF_TYPE_SOFTWARE,
-            size: u32::try_from(size_of::<bindings::perf_event_attr>()).unwrap(),
-            config: u64::from(bindings::PERF_COUNT_SW_BPF_OUTPUT),
-            sample_type: u64::from(bindings::PERF_SAMPLE_RAW),
-            ..Default::default()
-        };
-        attributes.__bindgen_anon_1.sample_period = 1;
-        attributes.__bindgen_anon_2.wakeup_events = 1 << 20;
-        // SAFETY: the attributes are a valid value that lives during the call.
-        let event = unsafe { perf_event_open(&raw mut attributes, -1, cpu, -1, 0) };
-        if event < 0 {
-            return Err(std::io::Error::last_os_error());
-        }
-        // SAFETY: a new descriptor nobody else owns.
-        let event = unsafe { OwnedFd::from_raw_fd(event) };
-        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
-        // SAFETY: a new mapping at an address of the kernel's choice.
-        let memory = unsafe {
-            libc::mmap(std::ptr::null_mut(), PAGE + DATA, protection, flags, event.as_raw_fd(), 0)
-        };
-        if memory == libc::MAP_FAILED {
-            return Err(std::io::Error::last_os_error());
-        }
-        Ok(Self { event, memory: memory.cast() })
+/// Every record so far, with its thread.
+fn records(rings: &mut [RecordRing]) -> Vec<(u32, Vec<u8>)> {
+    let mut records = Vec::new();
+    for ring in rings {
+        let mut newest = 0;
+        ring.read(|record| {
+            assert!(record.at >= newest, "in order of time");
+            newest = record.at;
+            assert_eq!(record.lost, 0);
+            records.push((record.thread, record.bytes.to_vec()));
+        });
     }
-
-    /// The raw data of every sample so far, without perf's length in front; each ends with the
-    /// four bytes perf appends.
-    #[expect(unsafe_code, reason = "the ring is memory shared with the kernel")]
-    fn samples(&self) -> Vec<Vec<u8>> {
-        let page: *mut bindings::perf_event_mmap_page = self.memory.cast();
-        // SAFETY: the first page of the mapping is that struct for as long as `self` lives.
-        let head = unsafe { std::ptr::read_volatile(&raw const (*page).data_head) };
-        fence(Ordering::Acquire);
-        let head = usize::try_from(head).unwrap();
-        assert!(head < DATA, "the ring is large enough for the test");
-        // SAFETY: the kernel wrote `head` bytes behind the first page and will not change them.
-        let data = unsafe { std::slice::from_raw_parts(self.memory.add(PAGE), head) };
-        let mut samples = Vec::new();
-        let mut rest = data;
-        while let Some(header) = rest.first_chunk::<8>() {
-            let kind = u32::from_le_bytes(header[..4].try_into().unwrap());
-            let size = usize::from(u16::from_le_bytes(header[6..].try_into().unwrap()));
-            assert_ne!(size, 0);
-            if kind == bindings::PERF_RECORD_SAMPLE {
-                samples.push(rest[12..size].to_vec());
-            }
-            rest = &rest[size..];
-        }
-        samples
-    }
-}
-
-impl Drop for Ring {
-    #[expect(unsafe_code, reason = "undoes the mapping")]
-    fn drop(&mut self) {
-        // SAFETY: the mapping was made by `open` with this length.
-        unsafe { libc::munmap(self.memory.cast(), PAGE + DATA) };
-    }
+    records
 }
 
 fn word(record: &[u8], at: usize) -> u32 {
@@ -102,35 +49,16 @@ fn kernel_types() -> Option<Btf> {
     }
 }
 
-/// The programs at work, or the reason to skip the test. What the kernel may forbid is skipped;
-/// a program its verifier rejects is a mistake of ours.
-fn attached(programs: Result<Programs, BpfError>, rings: &[Ring]) -> Option<Programs> {
-    let attached = programs.and_then(|mut programs| {
-        for (cpu, ring) in (0..).zip(rings) {
-            programs.set_output(cpu, ring.event.as_fd())?;
-        }
-        programs.attach()?;
-        Ok(programs)
-    });
-    match attached {
-        Ok(programs) => Some(programs),
+/// What the kernel permits, or the reason to skip the test. A program that its verifier rejects
+/// is a mistake of ours.
+fn permitted<T>(result: Result<T, BpfError>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
         Err(error) if matches!(error.errno(), Some(libc::EPERM | libc::ENOSYS)) => {
             eprintln!("skipped: {error}");
             None
         }
         Err(error) => panic!("{error}"),
-    }
-}
-
-/// A ring per CPU, or the reason to skip the test.
-fn rings() -> Option<Vec<Ring>> {
-    let cpus = i32::try_from(super::output::possible_cpus()).unwrap();
-    match (0..cpus).map(Ring::open).collect() {
-        Ok(rings) => Some(rings),
-        Err(error) => {
-            eprintln!("skipped: no perf event on every CPU: {error}");
-            None
-        }
     }
 }
 
@@ -166,26 +94,29 @@ fn fight_over_a_pipe(how_long: Duration) -> Vec<u32> {
 #[test]
 fn waiting_for_a_pipe_names_the_thread_that_holds_it() {
     let Some(btf) = kernel_types() else { return };
-    let Some(rings) = rings() else { return };
-    let Some(mut programs) = attached(Programs::load_owner(&btf, ID), &rings) else { return };
+    let Some(output) = permitted(Output::new()) else { return };
+    let mut rings = rings(&output);
+    let Some(programs) = permitted(Programs::load_owner(&btf, ID, &output)) else { return };
+    let Some(attached) = permitted(programs.attach()) else { return };
     let mut threads = Vec::new();
-    let mut records: Vec<Vec<u8>> = Vec::new();
+    let mut seen: Vec<(u32, Vec<u8>)> = Vec::new();
     // On a busy machine a fight can pass without a wait.
     for _ in 0..7 {
         threads.extend(fight_over_a_pipe(Duration::from_millis(200)));
-        records = rings.iter().flat_map(Ring::samples).collect();
-        if records.len() > 100 {
+        seen.extend(records(&mut rings));
+        if seen.len() > 100 {
             break;
         }
     }
-    programs.detach();
+    drop(attached);
 
     let size = usize::from(OWNER_EVENTS[0].record_size);
     let mut ours = 0;
     let mut held = 0;
     let mut owned = 0;
-    for record in &records {
-        assert_eq!(record.len(), size + 4, "perf appends four bytes");
+    for (thread, record) in &seen {
+        assert!(record.len() >= size);
+        assert_eq!(*thread, word(record, 4), "who waits");
         assert_eq!(word(record, 0), u32::from(ID));
         assert_eq!(word(record, 44), 0, "the end is padding");
         let flags = word(record, 24);
@@ -209,9 +140,9 @@ fn waiting_for_a_pipe_names_the_thread_that_holds_it() {
     }
     eprintln!(
         "{} records, {ours} of the test, {held} with an owner, {owned} with one of it",
-        records.len()
+        seen.len()
     );
-    assert_eq!(programs.dropped().unwrap(), vec![0; rings.len()]);
+    assert_eq!(output.dropped().unwrap(), vec![0; rings.len()]);
     assert_eq!(programs.skipped().unwrap(), 0);
     assert!(ours > 0, "nobody waited for the pipe");
     // Between the attempt and the reading the mutex may have been released: nobody holds it then.
@@ -220,18 +151,51 @@ fn waiting_for_a_pipe_names_the_thread_that_holds_it() {
 }
 
 #[test]
+fn a_ring_that_was_full_says_how_many_records_it_did_not_take() {
+    let Some(btf) = kernel_types() else { return };
+    let Some(output) = permitted(Output::new()) else { return };
+    let cpus = 0..super::output::possible_cpus();
+    let mut rings: Vec<RecordRing> = cpus.map(|cpu| output.open(cpu, 4).unwrap()).collect();
+    let Some(programs) = permitted(Programs::load_owner(&btf, ID, &output)) else { return };
+    let Some(attached) = permitted(programs.attach()) else { return };
+    let mut told = vec![0; rings.len()];
+    let mut room = vec![0; rings.len()];
+    for _ in 0..15 {
+        fight_over_a_pipe(Duration::from_millis(100));
+        for (cpu, ring) in rings.iter_mut().enumerate() {
+            let bytes = ring.read(|record| {
+                assert!(record.lost >= told[cpu], "the count only grows");
+                told[cpu] = record.lost;
+            });
+            room[cpu] = room[cpu].max(bytes);
+        }
+        if told.iter().any(|&lost| lost > 0) {
+            break;
+        }
+    }
+    drop(attached);
+    eprintln!("{told:?} of {:?}", output.dropped().unwrap());
+    assert!(told.iter().any(|&lost| lost > 0), "{told:?}");
+    for (cpu, dropped) in output.dropped().unwrap().into_iter().enumerate() {
+        assert!(told[cpu] <= dropped && room[cpu] <= 4096, "CPU {cpu}: {told:?} {room:?}");
+    }
+}
+
+#[test]
 fn records_without_an_output_are_counted() {
     let Some(btf) = kernel_types() else { return };
-    let Some(mut programs) = attached(Programs::load_owner(&btf, ID), &[]) else { return };
+    let Some(output) = permitted(Output::new()) else { return };
+    let Some(programs) = permitted(Programs::load_owner(&btf, ID, &output)) else { return };
+    let Some(attached) = permitted(programs.attach()) else { return };
     let mut dropped = Vec::new();
     for _ in 0..15 {
         fight_over_a_pipe(Duration::from_millis(100));
-        dropped = programs.dropped().unwrap();
+        dropped = output.dropped().unwrap();
         if dropped.iter().any(|&count| count > 0) {
             break;
         }
     }
-    programs.detach();
+    drop(attached);
     assert_eq!(dropped.len(), usize::try_from(super::output::possible_cpus()).unwrap());
     assert!(dropped.iter().sum::<u64>() > 0, "{dropped:?}");
 }
@@ -239,16 +203,17 @@ fn records_without_an_output_are_counted() {
 #[test]
 fn every_call_for_the_pipes_mutex_is_seen() {
     let Some(btf) = kernel_types() else { return };
-    let Some(rings) = rings() else { return };
-    let loaded = Programs::load_mutex_calls(&btf, ID);
-    let Some(mut programs) = attached(loaded, &rings) else { return };
+    let Some(output) = permitted(Output::new()) else { return };
+    let mut rings = rings(&output);
+    let Some(programs) = permitted(Programs::load_mutex_calls(&btf, ID, &output)) else { return };
+    let Some(attached) = permitted(programs.attach()) else { return };
     let threads = fight_over_a_pipe(Duration::from_millis(20));
-    programs.detach();
+    drop(attached);
     let mut counts = [0u32; MUTEX_CALL_EVENTS.len()];
-    for record in rings.iter().flat_map(Ring::samples) {
+    for (_, record) in records(&mut rings) {
         let event = usize::try_from(word(&record, 0)).unwrap() - usize::from(ID);
         let size = usize::from(MUTEX_CALL_EVENTS[event].record_size);
-        assert_eq!(record.len(), size + 4);
+        assert!(record.len() >= size);
         assert_ne!(address(&record, 8), 0);
         if threads.contains(&word(&record, 4)) {
             counts[event] += 1;

@@ -139,7 +139,8 @@ fn program(
         p.load(Width::Bytes8, R1, context, behind_arguments.expect("at most 96"));
         p.store(Width::Bytes4, R10, record.at(16), R1);
     }
-    output.emit(p, context, record);
+    let found = output.find(p);
+    output.emit(p, record, found);
     program.finish()
 }
 

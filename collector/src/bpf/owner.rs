@@ -120,6 +120,7 @@ pub(super) fn program(layout: Layout, event: &EventKind, id: u16, output: &Outpu
 
     p.place(read);
     p.add(address, lock);
+    let found = output.find(p);
     record.begin(p, id);
     p.store(Width::Bytes8, R10, record.at(8), lock);
     p.store(Width::Bytes4, R10, record.at(24), flags);
@@ -145,7 +146,7 @@ pub(super) fn program(layout: Layout, event: &EventKind, id: u16, output: &Outpu
         p.store_constant(Width::Bytes4, R10, record.at(place), 0);
     }
     p.place(emit);
-    output.emit(p, context, record);
+    output.emit(p, record, found);
     program.finish()
 }
 

@@ -3,22 +3,23 @@
 use super::btf::Btf;
 use super::error::{BpfError, Step};
 use super::event::{MUTEX_CALL_EVENTS, OWNER_EVENTS};
-use super::output::{self, Output};
+use super::output::Output;
 use super::system_call::{self, ProgramKind, Rejected};
 use super::{mutex_call, owner};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
-/// Programs in the kernel that write records into perf events.
-///
-/// The order of use: load, [`Programs::set_output`] for every CPU, [`Programs::attach`].
-/// Dropping the value detaches them: the kernel keeps nothing without its descriptors.
+/// Programs in the kernel that write records into an [`Output`].
 #[derive(Debug)]
 pub struct Programs {
-    // Dropped first: no program may run while its maps go away.
-    links: Vec<OwnedFd>,
     loaded: Vec<Loaded>,
-    output: Output,
     missing: Vec<&'static str>,
+}
+
+/// Programs at work, until it is dropped: the kernel keeps nothing without its descriptors.
+#[derive(Debug)]
+#[must_use = "dropping it ends the programs"]
+pub struct Attached {
+    _links: Vec<OwnedFd>,
 }
 
 #[derive(Debug)]
@@ -40,13 +41,12 @@ impl Programs {
     /// # Errors
     ///
     /// If the kernel's locks look otherwise than expected, or it refuses the program.
-    pub fn load_owner(btf: &Btf, id: u16) -> Result<Self, BpfError> {
+    pub fn load_owner(btf: &Btf, id: u16, output: &Output) -> Result<Self, BpfError> {
         let layout = owner::Layout::of(btf)?;
-        let output = Output::new(output::possible_cpus())?;
-        let code = owner::program(layout, &OWNER_EVENTS[0], id, &output);
+        let code = owner::program(layout, &OWNER_EVENTS[0], id, output);
         let place = Place::Tracepoint(owner::TRACEPOINT);
         let loaded = vec![load(ProgramKind::RawTracepoint, place, &code)?];
-        Ok(Self { links: Vec::new(), loaded, output, missing: Vec::new() })
+        Ok(Self { loaded, missing: Vec::new() })
     }
 
     /// Loads the programs that write [`MUTEX_CALL_EVENTS`].
@@ -57,58 +57,28 @@ impl Programs {
     ///
     /// If the kernel has no `mutex_lock`, `mutex_unlock` or `mutex_trylock` to attach to, or
     /// refuses a program. Kernels that are locked down refuse all of them with `EPERM`.
-    pub fn load_mutex_calls(btf: &Btf, first_id: u16) -> Result<Self, BpfError> {
+    pub fn load_mutex_calls(btf: &Btf, first_id: u16, output: &Output) -> Result<Self, BpfError> {
         let count = MUTEX_CALL_EVENTS.len();
         if usize::from(u16::MAX - first_id) + 1 < count {
             return Err(BpfError::Ids { first: first_id, count });
         }
-        let output = Output::new(output::possible_cpus())?;
-        let calls = mutex_call::programs(btf, first_id, &output)?;
+        let calls = mutex_call::programs(btf, first_id, output)?;
         let loaded: Result<_, _> = calls
             .programs
             .iter()
             .map(|call| load(call.kind, Place::Function(call.function), &call.code))
             .collect();
-        Ok(Self { links: Vec::new(), loaded: loaded?, output, missing: calls.missing })
+        Ok(Self { loaded: loaded?, missing: calls.missing })
     }
 
-    /// Lets the records of `cpu` go to `event`, a `PERF_COUNT_SW_BPF_OUTPUT` event opened for
-    /// that CPU and with `PERF_SAMPLE_RAW`.
-    ///
-    /// Perf makes a record 4 bytes longer, so that it ends with one of its own 8-byte words.
-    ///
-    /// # Errors
-    ///
-    /// If the event is of another kind, or the CPU did not exist when the programs were loaded.
-    pub fn set_output(&self, cpu: u32, event: BorrowedFd<'_>) -> Result<(), BpfError> {
-        self.output.set(cpu, event)
-    }
-
-    /// Lets the programs run from now on. Records of CPUs without output are counted as dropped.
+    /// Lets the programs run from now on.
     ///
     /// # Errors
     ///
     /// If the kernel refuses one of them; then none of them stays attached.
-    pub fn attach(&mut self) -> Result<(), BpfError> {
+    pub fn attach(&self) -> Result<Attached, BpfError> {
         let links: Result<_, _> = self.loaded.iter().map(Loaded::attach).collect();
-        self.links = links?;
-        Ok(())
-    }
-
-    /// Stops the programs; counts can still be read.
-    pub fn detach(&mut self) {
-        self.links.clear();
-    }
-
-    /// How many records could not be written, per CPU from CPU 0 on.
-    ///
-    /// A full ring buffer is not among the reasons: perf itself reports those as lost.
-    ///
-    /// # Errors
-    ///
-    /// If the kernel does not let the counts be read.
-    pub fn dropped(&self) -> Result<Vec<u64>, BpfError> {
-        self.output.dropped()
+        Ok(Attached { _links: links? })
     }
 
     /// How many times a program did not run, on all CPUs together, because it was already

@@ -8,11 +8,13 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// What a map holds and for how many keys.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum MapKind {
+pub(super) enum MapKind<'m> {
     /// 32-bit number to a value of `value_size` bytes.
     Array { value_size: u32 },
-    /// CPU number to a perf event.
-    PerfEventArray,
+    /// Records in the order in which they were written, without keys.
+    Ring { bytes: u32 },
+    /// 32-bit number to a ring like this one.
+    Rings { like: BorrowedFd<'m> },
 }
 
 /// Where a program will run.
@@ -45,6 +47,8 @@ struct MapCreate {
     key_size: u32,
     value_size: u32,
     entries: u32,
+    flags: u32,
+    inner: u32,
 }
 
 #[repr(C)]
@@ -99,17 +103,22 @@ pub(super) struct Rejected {
     pub(super) log: String,
 }
 
-pub(super) fn create_map(kind: MapKind, entries: u32) -> Result<OwnedFd, i32> {
-    let (kind, value_size) = match kind {
-        MapKind::Array { value_size } => (2, value_size),
-        MapKind::PerfEventArray => (4, 4),
+/// Makes a map of so many entries; a ring has its own measure.
+pub(super) fn create_map(kind: MapKind<'_>, entries: u32) -> Result<OwnedFd, i32> {
+    let (kind, key_size, value_size, entries, inner) = match kind {
+        MapKind::Array { value_size } => (2, 4, value_size, entries, 0),
+        MapKind::Rings { like } => (12, 4, 4, entries, number(like)),
+        MapKind::Ring { bytes } => (27, 0, 0, bytes, 0),
     };
-    descriptor(call(MAP_CREATE, &mut MapCreate { kind, key_size: 4, value_size, entries })?)
+    descriptor(call(
+        MAP_CREATE,
+        &mut MapCreate { kind, key_size, value_size, entries, flags: 0, inner },
+    )?)
 }
 
-/// Puts the perf event `event` at `key` of a map of perf events.
-pub(super) fn put_event(map: BorrowedFd<'_>, key: u32, event: BorrowedFd<'_>) -> Result<(), i32> {
-    let value = number(event);
+/// Puts a ring at `key` of a map of rings.
+pub(super) fn put_ring(map: BorrowedFd<'_>, key: u32, ring: BorrowedFd<'_>) -> Result<(), i32> {
+    let value = number(ring);
     let (key, value) = (address(&raw const key), address(&raw const value));
     let mut element = MapElement { map: number(map), padding: 0, key, value, flags: 0 };
     call(MAP_UPDATE, &mut element).map(|_| ())
