@@ -16,7 +16,10 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Replay a recording that comes with resched, and show everything it says
     Demo(Demo),
-    /// Record the scheduling and locking of this machine
+    /// Record the scheduling and locking of this machine, as root
+    ///
+    /// Everything that runs is recorded, for that is what a replay needs: until COMMAND ends,
+    /// --duration is over, or Ctrl-C. Beside the trace, FILE.host.json says what machine it was.
     Record(Box<Record>),
     /// What is in a trace, what is missing, what can be asked of it
     Info(Info),
@@ -42,10 +45,6 @@ pub(crate) struct Demo {
     pub(crate) draws: u16,
 }
 
-/// Records the scheduling and locking of this machine, as root.
-///
-/// Everything that runs is recorded, for that is what a replay needs: until the command ends,
-/// --duration is over, or Ctrl-C. Beside the trace, FILE.host.json says what machine it was.
 #[derive(Debug, Parser)]
 pub(crate) struct Record {
     /// The file to write
@@ -61,7 +60,8 @@ pub(crate) struct Record {
     /// without it ftrace's, which cost less, where they can be had
     #[arg(long, value_enum)]
     pub(crate) via: Option<Via>,
-    /// Kernel buffer of each CPU, as in 64MiB
+    /// Kernel buffer of each CPU, as in 64MiB; without it the CPU's share of a 64th of the
+    /// memory, from 1 MiB to 128 MiB
     #[arg(long, value_name = "SIZE")]
     pub(crate) buffer: Option<bytesize::ByteSize>,
     /// zstd, zstd:LEVEL (-7 to 19; lower is faster), or none
@@ -70,14 +70,15 @@ pub(crate) struct Record {
     /// Record only the command and what it starts: to look at, not to replay
     #[arg(long, value_enum, conflicts_with = "pid")]
     pub(crate) only: Option<Only>,
-    /// Record only these threads and what they start: to look at, not to replay
+    /// Record only these threads and what they start (with --via perf: these alone): to look at,
+    /// not to replay
     #[arg(long, value_name = "TID", value_delimiter = ',')]
     pub(crate) pid: Vec<u32>,
     /// Record futex system calls too
     #[arg(long)]
     pub(crate) futex: bool,
-    /// Keep only the last stretch of this length, and write it at the end, on SIGUSR1, or when
-    /// --wait is exceeded
+    /// Keep only the last stretch of this length, and write it on SIGUSR1 or when --wait is
+    /// exceeded (FILE run.dat: to run.1.dat), or at the end (to FILE)
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) flight: Option<Duration>,
     /// With --flight: write the stretch when a wait for a lock took longer than this
@@ -93,7 +94,7 @@ pub(crate) struct Record {
     #[arg(long, conflicts_with_all = ["recover", "command"])]
     pub(crate) check: bool,
     /// Finish the recording to FILE whose recorder was killed
-    #[arg(long, value_name = "FILE", conflicts_with = "command")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "json"])]
     pub(crate) recover: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
@@ -137,7 +138,7 @@ pub(crate) enum Compression {
     Zstd(i32),
 }
 
-/// Fast enough to keep up (docs/recording.md).
+/// Fast enough to keep up with a buffer of each CPU.
 const DEFAULT_LEVEL: i32 = 1;
 
 fn compression(text: &str) -> Result<Compression, String> {

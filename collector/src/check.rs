@@ -1,8 +1,10 @@
 //! What works here, found out by trying it.
 
 use crate::bpf;
+use crate::describe;
 use crate::dynamic;
 use crate::offer::{CallProbe, EventName, Offer, REST, SCHEDULE};
+use crate::page;
 use crate::perf_event::{self, PerfEvent, Tasks};
 use crate::plan::missing as missing_event;
 use crate::refusal::Refusal;
@@ -29,7 +31,15 @@ pub(crate) fn probes(mounted: &Tracefs, offer: &mut Offer) {
 }
 
 fn instance(mounted: &Tracefs) -> Result<(), Refusal> {
-    let dir = mounted.root().join("instances").join(tracefs::own_name(std::process::id(), 0));
+    let pid = std::process::id();
+    let start = tracefs::start_ticks(pid).unwrap_or(0);
+    let dir = mounted.root().join("instances").join(tracefs::own_name(pid, start));
+    if page::of_memory() != page::PAGE {
+        let error = std::io::Error::from(std::io::ErrorKind::Unsupported);
+        let purpose = "have buffers in pages of 4096 bytes, the only ones that resched reads; \
+                       this kernel's are larger: use `--via perf`";
+        return Err(Refusal::new(&dir, "created", purpose, error));
+    }
     fs::create_dir(&dir)
         .and_then(|()| fs::remove_dir(&dir))
         .map_err(|e| Refusal::new(&dir, "created", "have buffers of one's own", e))
@@ -38,7 +48,8 @@ fn instance(mounted: &Tracefs) -> Result<(), Refusal> {
 fn perf(offer: &Offer) -> anyhow::Result<()> {
     let Some(id) = offer.events.values().next() else { return Ok(()) };
     let attr = perf_event::attribute(*id, Tasks::Untold);
-    PerfEvent::open(attr, 0).map(|_| ())
+    let first = describe::online_cpus()?.first().copied().unwrap_or(0);
+    PerfEvent::open(attr, first).map(|_| ())
 }
 
 /// The error in one line, its way out behind the last semicolon.

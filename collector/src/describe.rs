@@ -6,6 +6,7 @@ use crate::trace_dat::Formats;
 use crate::tracefs::{self, Tracefs};
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 /// A system and the names of its events that are recorded.
 pub(crate) type Systems = BTreeMap<String, Vec<String>>;
@@ -58,8 +59,14 @@ fn uname() -> String {
     format!("Linux {host} {} {}", kernel("osrelease"), std::env::consts::ARCH)
 }
 
+/// The CPUs that are on, in ascending order.
+pub(crate) fn online_cpus() -> Result<Vec<u32>, Refusal> {
+    let path = Path::new("/sys/devices/system/cpu/online");
+    tracefs::read(path, "know the CPUs").map(|list| cpu_list(&list))
+}
+
 /// The CPUs of a list such as `0-3,8`; parts that are none are left out.
-pub(crate) fn cpu_list(text: &str) -> Vec<u32> {
+fn cpu_list(text: &str) -> Vec<u32> {
     let mut cpus = Vec::new();
     for part in text.trim().split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

@@ -120,12 +120,14 @@ impl Drain {
             self.setting.control.pause(pause);
             let bytes = self.read(Until::CaughtUp)?;
             self.hurry(bytes)?;
-            // A flight recorder writes out what is in memory, so there everything must be.
-            if self.setting.flight || self.stream.is_old() {
+            pause = self.setting.next_pause(bytes, last.elapsed(), self.setting.buffer_kib);
+            // The next visit may be as late as that; and a flight recorder writes out what is in
+            // memory, so there everything must be.
+            if pause == self.setting.longest_pause() || self.setting.flight || self.stream.is_old()
+            {
                 self.stream.flush()?;
             }
             self.report();
-            pause = self.setting.next_pause(bytes, last.elapsed(), self.setting.buffer_kib);
             last = Instant::now();
         }
         self.read(Until::Empty)?;
@@ -159,7 +161,11 @@ impl Drain {
             match self.pages.read(self.stream.room()) {
                 Ok(0) => break self.stream.untouched(),
                 Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                // A CPU that has never been on has no buffer yet.
+                Err(error)
+                    if error.kind() == ErrorKind::WouldBlock
+                        || error.raw_os_error() == Some(libc::ENODEV) =>
+                {
                     break self.stream.untouched();
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {
@@ -178,7 +184,8 @@ impl Drain {
             }
             let fill = self.stream.took()?;
             match until {
-                Until::CaughtUp if fill < CAUGHT_UP => break,
+                // The first page may be the rest of the one that was read last.
+                Until::CaughtUp if fill < CAUGHT_UP && bytes > PAGE as u64 => break,
                 Until::CaughtUp => {}
                 // Switching events off was refused, and the reading itself makes some.
                 Until::Empty => ensure!(bytes < self.at_most(), "the buffer does not become empty"),
@@ -191,10 +198,13 @@ impl Drain {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::Compression;
+    use crate::stream::{Memory, Sink};
+    use std::io::{Seek, Write};
+    use std::sync::Mutex;
 
-    #[test]
-    fn a_fast_buffer_is_visited_more_often() {
-        let setting = Setting {
+    fn setting() -> Setting {
+        Setting {
             control: Arc::default(),
             buffer_kib: 16 * 1024,
             own_kib: 0,
@@ -202,7 +212,40 @@ mod tests {
             watch: None,
             flight: false,
             waits: None,
-        };
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_page_does_not_end_a_visit() {
+        let path = std::env::temp_dir().join(format!("resched-drain-{}", std::process::id()));
+        let options = || std::fs::OpenOptions::new();
+        let mut pages = options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)
+            .expect("a file");
+        // The rest of the page read last, two full ones, one being written, and what comes then.
+        for fill in [8, 4000, 4000, 8, 4000u64] {
+            let mut page = vec![0; PAGE];
+            page[8..16].copy_from_slice(&fill.to_le_bytes());
+            pages.write_all(&page).expect("written");
+        }
+        pages.rewind().expect("at the start");
+        let memory = Arc::new(Mutex::new(Memory::new(Duration::from_secs(1))));
+        let stream = Stream::new(0, Sink::Memory(memory), Compression::None).expect("a stream");
+        let setting = Arc::new(setting());
+        let (locks, urgency) = (LocksSeen::new(None), Urgency::Patient);
+        let mut drain = Drain { pages, stream, locks, urgency, setting };
+        assert_eq!(drain.read(Until::CaughtUp).expect("pages"), 4 * PAGE as u64);
+        assert_eq!(drain.read(Until::Empty).expect("pages"), PAGE as u64);
+        std::fs::remove_file(&path).expect("there");
+    }
+
+    #[test]
+    fn a_fast_buffer_is_visited_more_often() {
+        let setting = setting();
         let ms = Duration::from_millis;
         // 64 MiB a second fill an eighth of 16 MiB in 31 ms.
         let pause = setting.next_pause(64 << 20, ms(1000), 16 * 1024);

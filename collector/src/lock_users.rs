@@ -8,10 +8,11 @@
 use crate::control::Control;
 use crate::perf_engine::walk;
 use crate::perf_event::{self, PerfEvent, Ring, SAMPLE};
-use crate::priority::Urgency;
+use crate::priority::{self, Urgency};
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub(crate) type Chains = BTreeMap<u64, BTreeSet<Chain>>;
 /// The thread that collects them.
 pub(crate) struct LockUsers {
     thread: Option<JoinHandle<Chains>>,
+    /// The thread's number, once it runs.
+    number: Arc<AtomicI32>,
     control: Arc<Control>,
 }
 
@@ -61,24 +64,39 @@ impl LockUsers {
         }
         looks.iter().try_for_each(|look| look.event.enable())?;
         let own = Arc::clone(control);
+        let number = Arc::new(AtomicI32::new(0));
+        let named = Arc::clone(&number);
         let thread = std::thread::Builder::new()
             .name("lock-users".to_owned())
-            .spawn(move || run(&mut looks, &own))
+            .spawn(move || {
+                named.store(priority::own_thread(), Ordering::Release);
+                run(&mut looks, &own)
+            })
             .context("a thread that looks at call chains cannot be started")?;
-        Ok(Self { thread: Some(thread), control: Arc::clone(control) })
+        Ok(Self { thread: Some(thread), number, control: Arc::clone(control) })
     }
 
     /// What was seen; the recording must be closed.
     pub(crate) fn finish(mut self) -> Chains {
-        self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
+        self.join().unwrap_or_default()
+    }
+
+    /// Waits for the thread; on a busy machine it would not end by itself.
+    fn join(&mut self) -> Option<Chains> {
+        let thread = self.thread.take()?;
+        let number = self.number.load(Ordering::Acquire);
+        if number != 0 && !thread.is_finished() {
+            let _ = Urgency::Pressing.apply_to(number);
+        }
+        thread.join().ok()
     }
 }
 
 impl Drop for LockUsers {
     fn drop(&mut self) {
-        if let Some(thread) = self.thread.take() {
+        if self.thread.is_some() {
             self.control.close();
-            let _ = thread.join();
+            self.join();
         }
     }
 }

@@ -22,16 +22,19 @@ pub(crate) struct OwnCpu {
     pub records: u64,
     /// Records lost, as far as a later record has said so.
     told_lost: u64,
+    /// All that were lost, known at the end.
+    dropped: u64,
     newest: u64,
 }
 
 impl OwnCpu {
     pub(crate) fn new(ring: RecordRing, stream: Stream) -> Self {
-        Self { ring, writer: PageWriter::new(), stream, records: 0, told_lost: 0, newest: 0 }
+        let writer = PageWriter::new();
+        Self { ring, writer, stream, records: 0, told_lost: 0, dropped: 0, newest: 0 }
     }
 
     fn empty(&mut self, own: &OwnEvents) -> Result<u64> {
-        let Self { ring, writer, stream, newest, records, told_lost } = self;
+        let Self { ring, writer, stream, newest, records, told_lost, .. } = self;
         let mut result = Ok(());
         let mut full = |page: &[u8]| {
             if result.is_ok() {
@@ -50,11 +53,20 @@ impl OwnCpu {
         result.map(|()| bytes)
     }
 
+    /// What tracefs would say of the ring, for the file.
+    pub(crate) fn stats(&self) -> String {
+        format!(
+            "CPU: {}\nentries: 0\noverrun: 0\ncommit overrun: 0\n\
+             dropped events: {}\nread events: {}\n",
+            self.stream.cpu, self.dropped, self.records
+        )
+    }
+
     /// What was lost after the last record that fitted, no record tells.
     fn tell_rest(&mut self, dropped: &[u64]) {
         let cpu = self.stream.cpu;
-        let dropped = dropped.get(cpu as usize).copied().unwrap_or(0);
-        let untold = dropped.checked_sub(self.told_lost).filter(|untold| *untold > 0);
+        self.dropped = dropped.get(cpu as usize).copied().unwrap_or(0);
+        let untold = self.dropped.checked_sub(self.told_lost).filter(|untold| *untold > 0);
         let (after, before) = (self.newest, perf_event::now().max(self.newest));
         self.stream.lost.extend(untold.map(|records| Lost {
             cpu,
@@ -101,9 +113,12 @@ fn run(cpus: &mut [OwnCpu], own: &OwnEvents, setting: &Setting) -> Result<()> {
         let mut most = 0;
         for cpu in cpus.iter_mut() {
             most = most.max(cpu.empty(own)?);
-            if is_last || setting.flight || cpu.stream.is_old() {
-                cpu.flush()?;
-            }
+        }
+        let pause = setting.next_pause(most, last.elapsed(), setting.own_kib);
+        // As in the drains of the kernel's buffers.
+        let is_late = is_last || setting.flight || pause == setting.longest_pause();
+        for cpu in cpus.iter_mut().filter(|cpu| is_late || cpu.stream.is_old()) {
+            cpu.flush()?;
         }
         if is_last {
             let dropped = own.dropped()?;
@@ -115,7 +130,6 @@ fn run(cpus: &mut [OwnCpu], own: &OwnEvents, setting: &Setting) -> Result<()> {
             urgency = next;
             urgency.apply()?;
         }
-        let pause = setting.next_pause(most, last.elapsed(), setting.own_kib);
         last = Instant::now();
         setting.control.pause(pause);
     }

@@ -5,6 +5,13 @@
 
 /// Size of a page; ring buffers of other sizes are not asked for.
 pub(crate) const PAGE: usize = 4096;
+/// Size of a page of memory on this machine.
+#[expect(unsafe_code, reason = "the standard library does not tell it")]
+pub(crate) fn of_memory() -> usize {
+    // SAFETY: takes a number and touches no memory.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(PAGE)
+}
+
 /// Where the records begin.
 const DATA: usize = 16;
 /// Most bytes that a word can say the length of, in units of four.

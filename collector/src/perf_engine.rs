@@ -50,10 +50,8 @@ impl PerfEngine {
     pub(crate) fn prepare(around: &Around<'_>, probes: &Probes) -> Result<Self> {
         let Around { plan, tracefs, spool, me, control } = *around;
         limits::allow_many_files();
-        let online = std::fs::read_to_string("/sys/devices/system/cpu/online")
-            .context("/sys/devices/system/cpu/online: cannot be read, to know the CPUs")?;
         let mut cpus = Vec::new();
-        for cpu in describe::cpu_list(&online) {
+        for cpu in describe::online_cpus()? {
             cpus.push(CpuEvents { cpu, events: open_cpu(plan, probes, cpu)? });
         }
         let mut rings = Vec::new();
@@ -73,6 +71,7 @@ impl PerfEngine {
             own_cpus: Vec::new(),
             pid: me.0,
             start_ticks: me.1,
+            in_memory: plan.flight.is_some(),
         };
         spool.write("tasks", describe::names_text(&describe::task_names()).as_bytes())?;
         spool.write_manifest(&manifest)?;
@@ -100,6 +99,7 @@ impl PerfEngine {
             events: 0,
             own: None,
             copy: Vec::new(),
+            begun_at: perf_event::now(),
             closed_at: 0,
         });
         let control = Arc::clone(control);
@@ -138,9 +138,7 @@ impl PerfEngine {
 
     /// Lets no more events in.
     pub(crate) fn stop(&self) -> Result<()> {
-        self.events().try_for_each(PerfEvent::disable)?;
-        self.control.close();
-        Ok(())
+        self.events().try_for_each(PerfEvent::disable)
     }
 
     /// Waits for the thread, which has been told to stop, and counts.
@@ -183,6 +181,11 @@ impl PerfEngine {
                 ended.failures.extend(writer.lost(*lost, id).err());
             }
         }
+        // A CPU that came later has no events of ours.
+        let late = describe::online_cpus().unwrap_or_default().into_iter();
+        let late = late.filter(|cpu| self.cpus.iter().all(|known| known.cpu != *cpu));
+        let (after, before) = (drain.begun_at, drain.closed_at);
+        ended.lost.extend(late.map(|cpu| Lost { cpu, records: None, after, before }));
         // What was lost after the last record that fitted, no record tells.
         for ring in &drain.rings {
             let told = drain.lost.iter().filter(|lost| lost.cpu == ring.cpu);
@@ -216,7 +219,7 @@ impl PerfEngine {
                 writer.records(&zstd::bulk::decompress(packed, plain).context("zstd")?)?;
             }
         }
-        spool.write_manifest(&self.manifest)
+        spool.write_manifest(&Manifest { in_memory: false, ..self.manifest.clone() })
     }
 }
 
@@ -329,7 +332,7 @@ fn describe_file(
         release: describe::kernel("osrelease"),
         arch: std::env::consts::ARCH.to_owned(),
         n_cpus,
-        command: std::env::args().collect(),
+        command: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
         buffer_bytes: u32::try_from(plan.buffer_kib * 1024).unwrap_or(u32::MAX),
     })
 }
@@ -382,6 +385,8 @@ struct Drain {
     own: Option<Arc<OwnEvents>>,
     /// Room for records of our own.
     copy: Vec<u8>,
+    /// When it was made ready, nanoseconds of the monotonic clock.
+    begun_at: u64,
     /// When no more records came in, nanoseconds of the monotonic clock.
     closed_at: u64,
 }

@@ -248,8 +248,8 @@ impl Ring {
     ///
     /// When there is no memory, or too much would be locked.
     pub(crate) fn map(event: &PerfEvent, kib: u64) -> Result<Self> {
-        let page = 4096;
-        let kib = usize::try_from(kib).unwrap_or(usize::MAX / 2048).max(4);
+        let page = crate::page::of_memory();
+        let kib = usize::try_from(kib).unwrap_or(usize::MAX / 2048).max(page / 1024);
         let size = 1024 << kib.ilog2();
         let mapped = size + page;
         #[expect(unsafe_code, reason = "a mapping of the kernel's buffer")]

@@ -39,25 +39,30 @@ impl Urgency {
     }
 
     /// Changes the calling thread to this.
+    pub(crate) fn apply(self) -> Result<()> {
+        self.apply_to(0)
+    }
+
+    /// Changes the thread with this number to this; 0 is the calling one.
     ///
     /// # Errors
     ///
     /// When a real-time priority was asked for and refused. That the others are refused is no
     /// error: the recording is then the likelier to lose events, which it says.
-    pub(crate) fn apply(self) -> Result<()> {
+    pub(crate) fn apply_to(self, thread: i32) -> Result<()> {
         match self {
             Self::Idle => {
-                let _ = schedule(libc::SCHED_IDLE, 0);
+                let _ = schedule(thread, libc::SCHED_IDLE, 0);
             }
             Self::Patient => {
-                let _ = schedule(libc::SCHED_OTHER, 0);
-                nice(-20);
+                let _ = schedule(thread, libc::SCHED_OTHER, 0);
+                nice(thread, -20);
             }
             Self::Pressing => {
-                let _ = schedule(libc::SCHED_FIFO, HIGHEST);
+                let _ = schedule(thread, libc::SCHED_FIFO, HIGHEST);
             }
             Self::Realtime(priority) => {
-                schedule(libc::SCHED_FIFO, priority).with_context(|| {
+                schedule(thread, libc::SCHED_FIFO, priority).with_context(|| {
                     format!("SCHED_FIFO priority {priority} is refused: see --realtime")
                 })?;
             }
@@ -66,19 +71,26 @@ impl Urgency {
     }
 }
 
+/// The number of the calling thread.
 #[expect(unsafe_code, reason = "the C library has no safe form of it")]
-fn nice(nice: i32) {
-    // SAFETY: numbers in, a number out; 0 is the calling thread.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+pub(crate) fn own_thread() -> i32 {
+    // SAFETY: takes no arguments and cannot fail.
+    unsafe { libc::gettid() }
+}
+
+#[expect(unsafe_code, reason = "the C library has no safe form of it")]
+fn nice(thread: i32, nice: i32) {
+    // SAFETY: numbers in, a number out.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, thread.cast_unsigned(), nice) };
 }
 
 #[expect(unsafe_code, reason = "the C library has no safe form of these calls")]
-fn schedule(policy: i32, priority: i32) -> std::io::Result<()> {
+fn schedule(thread: i32, policy: i32, priority: i32) -> std::io::Result<()> {
     // SAFETY: all-zero is a valid value of this plain structure.
     let mut param: libc::sched_param = unsafe { std::mem::zeroed() };
     param.sched_priority = priority;
-    // SAFETY: the structure outlives the call; 0 is the calling thread.
-    match unsafe { libc::sched_setscheduler(0, policy, &raw const param) } {
+    // SAFETY: the structure outlives the call.
+    match unsafe { libc::sched_setscheduler(thread, policy, &raw const param) } {
         0 => Ok(()),
         _ => Err(std::io::Error::last_os_error()),
     }

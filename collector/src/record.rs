@@ -80,7 +80,7 @@ fn look(tracefs: &Tracefs, request: &Request) -> Result<Offer> {
         timer_functions: crate::offer::timer_functions(&kallsyms),
         memory_kib: std::fs::read_to_string("/proc/meminfo")
             .map_or(0, |text| crate::offer::memory_kib(&text)),
-        n_cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
+        n_cpus: describe::online_cpus()?.len() as u64,
         ..Offer::default()
     };
     crate::check::engines(tracefs, &mut offer);
@@ -173,9 +173,11 @@ impl Session<'_> {
         for remark in std::mem::take(&mut probes.remarks) {
             notice(Notice::Remark(remark));
         }
-        let mut engine = Engine::prepare(&Around { plan, tracefs, spool, me, control }, &probes)?;
+        let engine = Engine::prepare(&Around { plan, tracefs, spool, me, control }, &probes)?;
         let (begin, own_cpu_time) = (Instant::now(), own_cpu_time());
         let Probes { own, dynamic, call_probe, .. } = probes;
+        // Declared behind the dynamic events, so dropped before them when something fails.
+        let mut engine = engine;
         let own = Arc::new(own);
         let attached = own.attach()?;
         own.begin();
@@ -200,14 +202,17 @@ impl Session<'_> {
     fn look_at_lock_users(&self) -> Result<LockUsers> {
         let begin = self.plan.events.iter().find(|e| e.event.name == "contention_begin");
         let begin = begin.context("this kernel has no contention_begin")?;
-        let online = tracefs::read(Path::new("/sys/devices/system/cpu/online"), "know the CPUs")?;
-        LockUsers::start(begin.id, &describe::cpu_list(&online), self.control)
+        LockUsers::start(begin.id, &describe::online_cpus()?, self.control)
     }
 
     fn run(&self, mut started: Started, notice: &mut impl FnMut(Notice)) -> Result<Summary> {
         let mut files = Vec::new();
         let mut last = None;
         let stop = self.wait(started.begin, |why| {
+            if self.plan.flight.is_none() {
+                notice(Notice::Remark(format!("{why} writes out nothing without `--flight`")));
+                return Ok(0);
+            }
             // A long wait behind one that has just been written is in that file already.
             let kept = self.plan.flight.map_or(Duration::ZERO, |flight| flight.last);
             if last.is_some_and(|last: Instant| last.elapsed() < kept) {
@@ -215,16 +220,24 @@ impl Session<'_> {
             }
             // Other CPUs' buffers are emptied a moment later.
             std::thread::sleep(LONGEST_FLIGHT_PAUSE);
-            let (path, remark) = self.dump(&started, files.len())?;
-            notice(Notice::Dumped { path: path.clone(), why });
-            remark.into_iter().for_each(|remark| notice(Notice::Remark(remark)));
-            files.push(path);
-            last = Some(Instant::now());
+            match self.dump(&started, files.len()) {
+                Ok((path, remark)) => {
+                    notice(Notice::Dumped { path: path.clone(), why });
+                    remark.into_iter().for_each(|remark| notice(Notice::Remark(remark)));
+                    files.push(path);
+                    last = Some(Instant::now());
+                }
+                // What is in memory may be written yet.
+                Err(error) => {
+                    notice(Notice::Remark(format!("a stretch is not written: {error:#}")));
+                }
+            }
             Ok(files.len())
         })?;
         started.own.end();
         started.engine.stop()?;
         started.attached.clear();
+        self.control.close();
         let (dropped, skipped) = (started.own.dropped()?, started.own.skipped()?);
         let elapsed = started.begin.elapsed();
         let mut ended = started.engine.finish();
@@ -238,7 +251,7 @@ impl Session<'_> {
         if self.plan.flight.is_some() && stop != Stop::Dumps {
             started.engine.dump(self.spool)?;
         }
-        self.finish_sidecar(started.machine, started.lock_users, &ended)?;
+        self.finish_sidecar(started.machine, started.lock_users, &ended, skipped)?;
         let size = self.close(std::mem::take(&mut ended.stats), &stop, &mut files)?;
         self.spool.clear().into_iter().for_each(|remark| notice(Notice::Remark(remark)));
         Ok(Summary {
@@ -283,14 +296,22 @@ impl Session<'_> {
     fn dump(&self, started: &Started, number: usize) -> Result<(PathBuf, Option<String>)> {
         let path = numbered(&self.request.output, number + 1);
         let spool = Spool::create(&path)?;
-        started.engine.dump(&spool)?;
-        // The machine as it was at the start: reading it again would be seen in the recording.
-        let mut host = at_start(&started.machine);
-        host.some_tasks_only = self.plan.target != Target::System;
-        spool.write("host.json", &sidecar_text(&host)?)?;
-        let names = describe::names_text(&describe::task_names());
-        spool.finish(&path, &Tail { task_names: names, stats: Vec::new() })?;
-        Ok((path, spool.clear()))
+        let written = || {
+            started.engine.dump(&spool)?;
+            // The machine as it was at the start: reading it again would be seen in the recording.
+            let mut host = at_start(&started.machine);
+            host.some_tasks_only = self.plan.target != Target::System;
+            spool.write("host.json", &sidecar_text(&host)?)?;
+            let names = describe::names_text(&describe::task_names());
+            spool.finish(&path, &Tail { task_names: names, stats: Vec::new() })
+        };
+        match written() {
+            Ok(_) => Ok((path, spool.clear())),
+            Err(error) => {
+                let _ = spool.remove();
+                Err(error)
+            }
+        }
     }
 
     /// Compares the machine with what it was at the start, and names the locks.
@@ -299,6 +320,7 @@ impl Session<'_> {
         start: Snapshot,
         users: Result<LockUsers>,
         ended: &Ended,
+        skipped: u64,
     ) -> Result<()> {
         let roots = Roots::default();
         let mut host = start.finish(Snapshot::take(&roots));
@@ -306,6 +328,10 @@ impl Session<'_> {
         host.some_tasks_only = self.plan.target != Target::System;
         let locks: Vec<u64> = ended.locks.iter().copied().collect();
         host::name_locks(&roots, &locks, &mut host);
+        if skipped > 0 {
+            let why = format!("{skipped} were not seen: a program does not run twice on a CPU");
+            host.add_unreadable("mutex calls or owners", &why);
+        }
         match users {
             Ok(users) => {
                 let kallsyms = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();

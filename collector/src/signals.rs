@@ -8,11 +8,15 @@ use std::sync::Arc;
 
 /// Lets SIGINT, SIGTERM and SIGHUP end the recording, and SIGUSR1 write out a flight recorder.
 ///
+/// SIGHUP stays ignored where it was.
+///
 /// # Errors
 ///
 /// When the signals cannot be caught.
 pub fn listen(control: &Arc<Control>) -> Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])
+    // Who starts it with nohup wants it to outlive the terminal.
+    let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1].into_iter().chain(hangup))
         .context("signals cannot be caught, and without that a recording would not end well")?;
     let control = Arc::clone(control);
     std::thread::Builder::new()
@@ -27,4 +31,13 @@ pub fn listen(control: &Arc<Control>) -> Result<()> {
         })
         .context("a thread that waits for signals cannot be started")?;
     Ok(())
+}
+
+#[expect(unsafe_code, reason = "the C library has no safe form of it")]
+fn is_ignored(signal: i32) -> bool {
+    // SAFETY: all-zero is a valid value of this plain structure.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: without a new action the call only writes the old one, which outlives it.
+    let result = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) };
+    result == 0 && action.sa_sigaction == libc::SIG_IGN
 }

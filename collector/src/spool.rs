@@ -34,6 +34,9 @@ pub(crate) struct Manifest {
     pub pid: u32,
     /// Its start, clock ticks since boot.
     pub start_ticks: u64,
+    /// The recording is in the recorder's memory only.
+    #[serde(default)]
+    pub in_memory: bool,
 }
 
 impl Manifest {
@@ -89,9 +92,11 @@ impl Spool {
         self.dir.join(format!("{buffer}.cpu{cpu}"))
     }
 
+    /// Writes a file, in one step: where the disk is full, the one before stays.
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.path(name);
-        fs::write(&path, bytes)
+        let (path, new) = (self.path(name), self.path("new"));
+        fs::write(&new, bytes)
+            .and_then(|()| fs::rename(&new, &path))
             .map_err(|e| Refusal::new(&path, "written", "keep what is recorded", e).into())
     }
 
@@ -223,6 +228,12 @@ pub fn recover(output: &Path) -> Result<Recovered> {
     if tracefs::is_alive(manifest.pid, manifest.start_ticks) == tracefs::Alive::Yes {
         bail!("{}", left_behind(&spool.dir, output));
     }
+    ensure!(
+        !manifest.in_memory,
+        "{0}: a flight recorder keeps its stretch in memory, so nothing can be recovered; remove \
+         the rest with `rm -r {0}`",
+        spool.dir.display()
+    );
     let mut cut = 0;
     if manifest.via == Via::Tracefs.name() && manifest.zstd.is_some() {
         for file in spool.buffers(&manifest).iter().flat_map(|buffer| &buffer.cpus) {
@@ -242,4 +253,57 @@ pub fn recover(output: &Path) -> Result<Recovered> {
     };
     spool.remove()?;
     Ok(Recovered { size, cut })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(name: &str, manifest: &str) -> PathBuf {
+        let output = std::env::temp_dir().join(format!("resched-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(folder(&output));
+        let spool = Spool::create(&output).expect("a folder");
+        spool.write("manifest.json", manifest.as_bytes()).expect("written");
+        output
+    }
+
+    const MANIFEST: &str = r#"{"version":1,"via":"perf","zstd":1,"cpus":[0],"own_cpus":[],
+        "pid":0,"start_ticks":0"#;
+
+    #[test]
+    fn what_a_killed_flight_recorder_held_is_lost_and_no_older_file_passes_for_it() {
+        let output = left("flight", &format!("{MANIFEST},\"in_memory\":true}}"));
+        fs::write(&output, "an older recording").expect("written");
+        let error = recover(&output).expect_err("nothing to recover").to_string();
+        assert!(
+            error.contains("keeps its stretch in memory") && error.contains("`rm -r "),
+            "{error}"
+        );
+        assert_eq!(fs::read(&output).expect("there"), b"an older recording");
+        fs::remove_file(&output).expect("there");
+        fs::remove_dir_all(folder(&output)).expect("there");
+    }
+
+    #[test]
+    fn a_recorder_that_was_killed_while_it_cleaned_up_had_finished() {
+        let output = left("named", &format!("{MANIFEST}}}"));
+        fs::write(&output, "whole").expect("written");
+        assert_eq!(recover(&output).expect("finished"), Recovered { size: 5, cut: 0 });
+        assert!(!folder(&output).exists());
+        fs::remove_file(&output).expect("there");
+    }
+
+    #[test]
+    fn a_recording_in_progress_is_named_by_its_recorder() {
+        let (pid, ticks) = (std::process::id(), tracefs::start_ticks(std::process::id()));
+        let alive = format!("\"pid\":{pid},\"start_ticks\":{}", ticks.expect("our own"));
+        let manifest = MANIFEST.replace("\"pid\":0,\"start_ticks\":0", &alive);
+        let output = left("busy", &format!("{manifest}}}"));
+        let expected = format!("process {pid} is recording to {}", output.display());
+        for error in [Spool::create(&output).err(), recover(&output).err()] {
+            let error = error.expect("it is being recorded").to_string();
+            assert!(error.contains(&expected), "{error}");
+        }
+        fs::remove_dir_all(folder(&output)).expect("there");
+    }
 }

@@ -96,9 +96,8 @@ impl Tracefs {
         for name in names {
             let Some((pid, start)) = recorder_of(&name) else { continue };
             if is_alive(pid, start) == Alive::No {
-                let dir = self.root.join("instances").join(&name);
-                let _ = fs::write(dir.join("events/enable"), "0");
-                let error = fs::remove_dir(&dir).err();
+                // The kernel switches its events off with it, and refuses while somebody reads.
+                let error = fs::remove_dir(self.root.join("instances").join(&name)).err();
                 gone.push(Leftover { name, pid, error });
             }
         }
@@ -158,8 +157,17 @@ fn recorder_of(name: &str) -> Option<(u32, u64)> {
 #[must_use]
 pub(crate) fn start_ticks(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    start_of(&stat)
+}
+
+/// `None` for a process that has ended and whose parent has not asked how.
+fn start_of(stat: &str) -> Option<u64> {
     // The name stands in parentheses and may hold any character, also these.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    let fields = stat.rsplit_once(')')?.1.trim_start();
+    if fields.starts_with('Z') {
+        return None;
+    }
+    fields.split_whitespace().nth(19)?.parse().ok()
 }
 
 /// Whether the recorder of this id and start time runs.
@@ -226,6 +234,12 @@ mod tests {
         left.sort();
         assert_eq!(left, ["perfetto", "resched.11.5", "resched.x"]);
         fs::remove_dir_all(&root).expect("removable");
+    }
+
+    #[test]
+    fn a_process_that_has_ended_does_not_run() {
+        let stat = |state: char| format!("7 (a ) b) {state}{} 4711 0", " 0".repeat(18));
+        assert_eq!([start_of(&stat('S')), start_of(&stat('Z'))], [Some(4711), None]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::describe::{self, Systems};
 use crate::drain::{self, Drained, Setting};
 use crate::engine::{Around, Ended};
 use crate::instance::{Instance, KernelCount};
+use crate::limits;
 use crate::own_drain::{self, OwnCpu};
 use crate::own_events::OwnEvents;
 use crate::plan::Plan;
@@ -36,10 +37,12 @@ impl TracefsEngine {
     /// Makes everything ready; nothing is recorded yet.
     pub(crate) fn prepare(around: &Around<'_>, probes: &Probes) -> Result<Self> {
         let Around { plan, tracefs, spool, me, control } = around;
+        limits::allow_many_files();
         let name = crate::tracefs::own_name(me.0, me.1);
         let instance = Instance::create(tracefs, &name, plan.buffer_kib)?;
         let systems = enable(&instance, plan, probes, me.0)?;
         let cpus = instance.cpus()?;
+        let online = describe::online_cpus()?;
         let kallsyms = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
         let n_cpus = u32::try_from(cpus.len()).context("the number of CPUs")?;
         let clock = instance.clock()?;
@@ -51,9 +54,10 @@ impl TracefsEngine {
             via: Via::Tracefs.name().to_owned(),
             zstd: plan.compression.level(),
             cpus: cpus.clone(),
-            own_cpus: if probes.own.is_empty() { Vec::new() } else { cpus.clone() },
+            own_cpus: if probes.own.is_empty() { Vec::new() } else { online.clone() },
             pid: me.0,
             start_ticks: me.1,
+            in_memory: plan.flight.is_some(),
         };
         spool.write("head", &head)?;
         spool.write("tasks", describe::names_text(&describe::task_names()).as_bytes())?;
@@ -82,7 +86,9 @@ impl TracefsEngine {
             let stream = engine.stream(around, "", cpu)?;
             let pages = drain::open(&engine.instance.raw_pages(cpu))?;
             engine.ready.push((pages, stream));
-            if !probes.own.is_empty() {
+            // Rings take their memory at once: a CPU that comes later has none, and its records
+            // are counted as dropped.
+            if !probes.own.is_empty() && online.contains(&cpu) {
                 let stream = engine.stream(around, OWN_BUFFER, cpu)?;
                 let ring = probes.own.open(cpu, own_kib(plan))?;
                 engine.own_ready.push(OwnCpu::new(ring, stream));
@@ -121,9 +127,7 @@ impl TracefsEngine {
 
     /// Lets no more events in.
     pub(crate) fn stop(&self) -> Result<()> {
-        self.instance.stop()?;
-        self.setting.control.close();
-        Ok(())
+        Ok(self.instance.stop()?)
     }
 
     /// Waits for the threads, which have been told to stop, and counts.
@@ -139,7 +143,6 @@ impl TracefsEngine {
             ended.lost.extend(stream.lost);
             ended.locks.extend(locks.locks);
         }
-        self.finish_own(&mut ended);
         for cpu in &self.manifest.cpus {
             match self.instance.stats(*cpu) {
                 Ok(stats) => {
@@ -151,6 +154,9 @@ impl TracefsEngine {
                 Err(error) => ended.failures.push(error.into()),
             }
         }
+        // Before ours come to them, which are counted apart.
+        ended.settle_losses();
+        self.finish_own(&mut ended);
         ended
     }
 
@@ -161,7 +167,9 @@ impl TracefsEngine {
             return;
         };
         ended.failures.extend(result.err());
+        ended.stats.push(format!("Buffer: {OWN_BUFFER}\n"));
         for own in cpus {
+            ended.stats.push(own.stats());
             let count = KernelCount { read: own.records, ..KernelCount::default() };
             ended.kernel.entry(own.stream.cpu).or_default().add(count);
             ended.events += own.records;
@@ -173,12 +181,11 @@ impl TracefsEngine {
     /// Writes what a flight recorder holds into a spool of its own.
     pub(crate) fn dump(&self, spool: &Spool) -> Result<()> {
         spool.write("head", &self.head)?;
-        spool.write_manifest(&self.manifest)?;
         for ((buffer, cpu), memory) in &self.memories {
             let chunks = memory.lock().unwrap_or_else(PoisonError::into_inner).bytes();
             write_chunks(&spool.cpu_path(buffer, *cpu), &chunks)?;
         }
-        Ok(())
+        spool.write_manifest(&Manifest { in_memory: false, ..self.manifest.clone() })
     }
 }
 

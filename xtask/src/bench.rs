@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// Recorded events a second of the engine: a generated workload of 10 and of 20 million events,
+/// Recorded events a second of the engine: a generated workload in three sizes,
 /// and the recordings named, else the largest one beside the repository.
 ///
 /// No other program replays; the peer is what `trace-cmd report` needs to print the same file.

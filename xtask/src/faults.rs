@@ -213,6 +213,10 @@ impl Recorder<'_> {
         if let Some(left) = leftover()? {
             return Ok(Outcome::Bad(format!("{left} was left behind: {error}")));
         }
+        let is_told = error.contains("--recover") || error.contains("rm -r");
+        if self.folder.join("run.dat.recording").exists() && !is_told {
+            return Ok(Outcome::Bad(format!("a folder that nobody was told of: {error}")));
+        }
         match output.status.code() {
             Some(0) => {
                 let info = Command::new(self.resched).arg("info").arg(&trace).output()?;
@@ -236,15 +240,19 @@ fn names_a_way_out(error: &str) -> bool {
         "setcap",
         "ulimit",
         "mount",
-        "-o",
-        "root",
+        "`-o`",
+        "as root",
     ]
     .iter()
     .any(|word| error.contains(word))
 }
 
-/// An instance that is there after its recorder has gone; it is removed.
+/// An instance that is there after its recorder has gone, which is removed, or dynamic events.
 fn leftover() -> Result<Option<String>> {
+    let dynamic = std::fs::read_to_string("/sys/kernel/tracing/dynamic_events").unwrap_or_default();
+    if let Some(line) = dynamic.lines().find(|line| line.contains("resched")) {
+        return Ok(Some(format!("the dynamic event {line}")));
+    }
     let Ok(instances) = std::fs::read_dir("/sys/kernel/tracing/instances") else { return Ok(None) };
     for instance in instances {
         let name = instance?.file_name().to_string_lossy().into_owned();

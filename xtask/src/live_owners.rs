@@ -25,30 +25,32 @@ struct Reading {
     spins: bool,
 }
 
-/// Records `inversion.c` with both, and counts the waits on which they agree.
+/// Programs whose waits are recorded, in `fixtures/workload`.
+const PROGRAMS: [&str; 2] = ["pipe-and-file", "inversion"];
+
+/// Records programs with both, and counts the waits on which they agree.
 pub(crate) fn run() -> Result<()> {
     let resched = build()?;
-    let lab = tree::root().join("../shared/host-traces");
+    let sources = tree::root().join("fixtures/workload");
     let folder = std::env::temp_dir().join(format!("resched-owners-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
-    for source in ["inversion", "inversion-mutex"] {
-        let mut cc = Command::new("cc");
-        cc.args(["-O2", "-pthread", "-o"]).arg(folder.join(source));
-        ensure!(cc.arg(lab.join(format!("{source}.c"))).status()?.success(), "cc failed");
+    for source in PROGRAMS {
+        tree::compile(&sources.join(format!("{source}.c")), &folder.join(source))?;
     }
     // Older bpftrace has one clock, the monotonic one, and writes fields with an arrow.
-    let script = std::fs::read_to_string(lab.join("owner.bt"))?
+    let script = std::fs::read_to_string(sources.join("owner.bt"))?
         .replace("nsecs(monotonic)", "nsecs")
         .replace("args.", "args->");
     std::fs::write(folder.join("owner.bt"), script)?;
-    for source in ["inversion", "inversion-mutex"] {
+    for source in PROGRAMS {
         // Programs run in the order in which they were attached, and bpftrace's takes some 20 us
         // for each wait: ours comes first, or the owner would often have changed meanwhile.
-        let workload = format!("sleep 4; exec {} 5 1", folder.join(source).display());
+        let workload = format!("sleep 4; exec {} 5", folder.join(source).display());
         let mut recorder = Command::new(&resched)
             .args(["record", "--detail", "owner", "-o"])
             .arg(folder.join("run.dat"))
             .args(["--", "sh", "-c", &workload])
+            .current_dir(&folder)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;

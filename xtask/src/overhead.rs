@@ -9,11 +9,11 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 /// Rounds of which the median is printed.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 7;
 /// Kernel buffer of each CPU, for all recorders alike.
 const BUFFER_KIB: u32 = 128 * 1024;
 
-/// The events that all recorders record.
+/// The events that all recorders record; of the timers only those of [`TIMER_FUNCTIONS`].
 const EVENTS: [&str; 12] = [
     "sched:sched_switch",
     "sched:sched_waking",
@@ -96,6 +96,10 @@ impl Recorder {
         for event in EVENTS {
             command.args(["-e", event]);
         }
+        // Filters belong to the event before them, which is that of the timers.
+        if let Some(filter) = timer_filter() {
+            command.arg(if self == Self::Perf { "--filter" } else { "-f" }).arg(filter);
+        }
         command.arg("-o").arg(file);
         if self == Self::Perf {
             command.arg("--");
@@ -103,6 +107,22 @@ impl Recorder {
         command.args(workload);
         command
     }
+}
+
+/// Timers that wake tasks or end slices: resched records no others.
+const TIMER_FUNCTIONS: [&str; 4] =
+    ["hrtimer_wakeup", "hrtick", "dl_task_timer", "inactive_task_timer"];
+
+/// The kernel's filter for those, when it tells where its functions are.
+fn timer_filter() -> Option<String> {
+    let kallsyms = std::fs::read_to_string("/proc/kallsyms").ok()?;
+    let address = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (address, name) = (words.next()?, words.nth(1)?);
+        TIMER_FUNCTIONS.contains(&name).then(|| format!("function == 0x{address}"))
+    };
+    let ors: Vec<String> = kallsyms.lines().filter_map(address).collect();
+    (!ors.is_empty()).then(|| ors.join(" || "))
 }
 
 /// trace-cmd insists on writing files that some kernels refuse: they are hidden from it.
@@ -133,22 +153,15 @@ fn workloads(folder: &Path) -> Result<Vec<Workload>> {
         command: words("hackbench -g 10 -l 500"),
         speed: Speed::PrintedTime,
     }];
-    let shared = tree::root().join("../shared/host-traces");
-    if shared.join("mixed.sh").exists() {
-        std::fs::copy(shared.join("mixed.sh"), folder.join("mixed.sh"))?;
-        let source = shared.join("inversion.c");
-        let mut cc = Command::new("cc");
-        cc.args(["-O2", "-pthread", "-o"]).arg(folder.join("inversion")).arg(source);
-        ensure!(cc.status()?.success(), "inversion.c cannot be compiled");
-        let script = folder.join("mixed.sh").display().to_string();
-        all.push(Workload {
-            name: "mixed.sh",
-            command: vec!["sh".to_owned(), script, "5".to_owned()],
-            speed: Speed::Switches,
-        });
-    } else {
-        say("skipped: mixed.sh, which is not beside the repository");
-    }
+    let programs = tree::root().join("fixtures/workload");
+    std::fs::copy(programs.join("mixed.sh"), folder.join("mixed.sh"))?;
+    tree::compile(&programs.join("pipe-and-file.c"), &folder.join("pipe-and-file"))?;
+    let script = folder.join("mixed.sh").display().to_string();
+    all.push(Workload {
+        name: "mixed.sh",
+        command: vec!["sh".to_owned(), script, "5".to_owned()],
+        speed: Speed::Switches,
+    });
     Ok(all)
 }
 
@@ -212,7 +225,9 @@ fn compare(resched: &Path, folder: &Path, workload: &Workload) -> Result<()> {
 fn measure(recorder: Recorder, resched: &Path, file: &Path, workload: &Workload) -> Result<f64> {
     let mut command = recorder.command(resched, file, &workload.command);
     let (switches, start) = (context_switches()?, Instant::now());
-    let output = command.stdin(Stdio::null()).output().context(recorder.name())?;
+    // A workload may write files where it runs.
+    command.current_dir(file.parent().context("a file in a folder")?).stdin(Stdio::null());
+    let output = command.output().context(recorder.name())?;
     let seconds = start.elapsed().as_secs_f64();
     let errors = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{}", errors.lines().last().unwrap_or("it failed"));
@@ -254,23 +269,25 @@ fn print(workload: &Workload, runs: &[Runs]) {
         Speed::Switches => "switches/s",
     };
     println!("\n{}: `{}`, {ROUNDS} rounds", workload.name, workload.command.join(" "));
-    let head = ["cost", "of perf's", "file MiB", "lost"];
-    let [cost, part, mib, lost] = head;
-    println!("{:<32}{what:>12}{cost:>10}{part:>12}{mib:>10}{lost:>10}", "recorder");
+    let head = ["cost", "from", "to", "of perf's", "file MiB", "lost"];
+    let [cost, from, to, part, mib, lost] = head;
+    println!("{:<30}{what:>12}{cost:>9}{from:>9}{to:>9}{part:>11}{mib:>10}{lost:>10}", "recorder");
     let perf = runs.get(1).map_or(f64::NAN, |perf| median(&perf.costs));
     for (recorder, runs) in RECORDERS.iter().zip(runs) {
         if let Some(error) = &runs.failed {
-            println!("{:<32}skipped: {error}", recorder.name());
+            println!("{:<30}skipped: {error}", recorder.name());
             continue;
         }
         let cost = median(&runs.costs);
         #[expect(clippy::cast_precision_loss, reason = "printed with one digit")]
         let mib = runs.bytes as f64 / 1_048_576.0;
         println!(
-            "{:<32}{:>12.3}{:>9.1}%{:>12.2}{mib:>10.1}{:>10}",
+            "{:<30}{:>12.3}{:>8.1}%{:>8.1}%{:>8.1}%{:>11.2}{mib:>10.1}{:>10}",
             recorder.name(),
             median(&runs.speeds),
             cost * 100.0,
+            runs.costs.iter().copied().fold(f64::INFINITY, f64::min) * 100.0,
+            runs.costs.iter().copied().fold(f64::NEG_INFINITY, f64::max) * 100.0,
             cost / perf,
             runs.lost
         );

@@ -1,6 +1,6 @@
 //! The source tree: where it is, and which files are ours.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,14 @@ pub(crate) fn root() -> PathBuf {
 /// The content of a file, by its path from the root.
 pub(crate) fn read(path: &str) -> Result<String> {
     fs::read_to_string(root().join(path)).with_context(|| path.to_owned())
+}
+
+/// Compiles a workload, a program in one file of C.
+pub(crate) fn compile(source: &Path, program: &Path) -> Result<()> {
+    let mut cc = std::process::Command::new("cc");
+    let status = cc.args(["-O2", "-pthread", "-o"]).arg(program).arg(source).status();
+    ensure!(status.context("cc")?.success(), "{}: cannot be compiled", source.display());
+    Ok(())
 }
 
 /// Every file but build output and what hides behind a dot, as paths from the root, sorted.

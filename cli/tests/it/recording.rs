@@ -285,6 +285,26 @@ fn a_flight_recorder_writes_its_last_stretch_on_a_signal() {
 }
 
 #[test]
+fn without_a_flight_recorder_its_signal_changes_nothing() {
+    needs!(obstacle());
+    needs!(forbids("true"));
+    for via in ["tracefs", "perf"] {
+        let folder = scratch(&format!("record-signal-{via}"));
+        let script =
+            format!("$R record --via {via} -o run.dat -- sh -c 'kill -USR1 $PPID; exec sleep 0.3'");
+        let run = in_namespace(&folder, &script);
+        assert_eq!(run.code, 0, "{}", run.err);
+        assert!(run.err.contains("SIGUSR1 writes out nothing without `--flight`"), "{}", run.err);
+        let mut left: Vec<_> = std::fs::read_dir(&folder)
+            .expect("a folder")
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["run.dat", "run.dat.host.json"], "{via}");
+    }
+}
+
+#[test]
 fn a_recording_of_one_command_is_no_basis_for_a_replay() {
     needs!(obstacle());
     let folder = scratch("record-only");

@@ -31,7 +31,7 @@ pub struct EventKind {
     pub name: &'static str,
     /// The fields behind the four every record has.
     pub fields: &'static [Field],
-    /// How long a record is, in bytes, without what perf appends to fill its own words.
+    /// How long a record is, in bytes, without what a buffer appends to fill its own words.
     pub record_size: u16,
     /// What stands behind `print fmt:`.
     print_format: &'static str,

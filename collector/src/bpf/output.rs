@@ -7,7 +7,7 @@ use super::instruction::Register::{R0, R1, R2, R3, R4, R6, R10};
 use super::instruction::{Assembler, Helper, Label, Register, Width};
 use super::ring::RecordRing;
 use super::system_call::{self, MapKind};
-use crate::limits;
+use crate::{limits, page};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// What programs write into; one for all of them.
@@ -170,10 +170,8 @@ fn new_ring(bytes: u32) -> Result<OwnedFd, BpfError> {
 }
 
 /// The unit in which rings are mapped, bytes.
-#[expect(unsafe_code, reason = "the standard library does not tell it")]
 fn page_size() -> u32 {
-    // SAFETY: takes a number and touches no memory.
-    u32::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+    u32::try_from(page::of_memory()).unwrap_or(u32::MAX / 2)
 }
 
 /// One more than the highest CPU number this machine can ever have.
