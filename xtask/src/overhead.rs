@@ -146,6 +146,17 @@ enum Speed {
     Switches,
 }
 
+impl Workload {
+    /// Cost beside the median of the runs that nobody recorded: 0.1 is a tenth more time, or a
+    /// tenth more time per switch.
+    fn cost(&self, speeds: &[f64], alone: f64) -> f64 {
+        match self.speed {
+            Speed::PrintedTime => median(speeds) / alone - 1.0,
+            Speed::Switches => alone / median(speeds) - 1.0,
+        }
+    }
+}
+
 fn workloads(folder: &Path) -> Result<Vec<Workload>> {
     let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let mut all = vec![Workload {
@@ -181,9 +192,6 @@ pub(crate) fn run() -> Result<()> {
 struct Runs {
     /// Seconds, or context switches a second.
     speeds: Vec<f64>,
-    /// Cost over the run of the same round that nobody recorded: 0.1 is a tenth more time, or a
-    /// tenth more time per switch.
-    costs: Vec<f64>,
     lost: u64,
     bytes: u64,
     failed: Option<String>,
@@ -193,7 +201,6 @@ fn compare(resched: &Path, folder: &Path, workload: &Workload) -> Result<()> {
     let mut runs: Vec<Runs> = RECORDERS.iter().map(|_| Runs::default()).collect();
     for round in 0..ROUNDS {
         say(&format!("{}: round {} of {ROUNDS}", workload.name, round + 1));
-        let mut alone = None;
         for (recorder, runs) in RECORDERS.iter().zip(&mut runs) {
             if runs.failed.is_some() {
                 continue;
@@ -202,12 +209,7 @@ fn compare(resched: &Path, folder: &Path, workload: &Workload) -> Result<()> {
             let run = measure(*recorder, resched, &file, workload);
             match run {
                 Ok(speed) => {
-                    let alone = *alone.get_or_insert(speed);
                     runs.speeds.push(speed);
-                    runs.costs.push(match workload.speed {
-                        Speed::PrintedTime => speed / alone - 1.0,
-                        Speed::Switches => alone / speed - 1.0,
-                    });
                     if *recorder != Recorder::Nobody {
                         runs.bytes = std::fs::metadata(&file).map_or(0, |meta| meta.len());
                         runs.lost += lost(resched, &file).unwrap_or(0);
@@ -269,25 +271,29 @@ fn print(workload: &Workload, runs: &[Runs]) {
         Speed::Switches => "switches/s",
     };
     println!("\n{}: `{}`, {ROUNDS} rounds", workload.name, workload.command.join(" "));
-    let head = ["cost", "from", "to", "of perf's", "file MiB", "lost"];
-    let [cost, from, to, part, mib, lost] = head;
-    println!("{:<30}{what:>12}{cost:>9}{from:>9}{to:>9}{part:>11}{mib:>10}{lost:>10}", "recorder");
-    let perf = runs.get(1).map_or(f64::NAN, |perf| median(&perf.costs));
+    let head = ["least", "most", "cost", "of perf's", "file MiB", "lost"];
+    let [least, most, cost, part, mib, lost] = head;
+    println!(
+        "{:<30}{what:>12}{least:>12}{most:>12}{cost:>9}{part:>11}{mib:>10}{lost:>10}",
+        "recorder"
+    );
+    let alone = runs.first().map_or(f64::NAN, |runs| median(&runs.speeds));
+    let perf = runs.get(1).map_or(f64::NAN, |perf| workload.cost(&perf.speeds, alone));
     for (recorder, runs) in RECORDERS.iter().zip(runs) {
         if let Some(error) = &runs.failed {
             println!("{:<30}skipped: {error}", recorder.name());
             continue;
         }
-        let cost = median(&runs.costs);
+        let cost = workload.cost(&runs.speeds, alone);
         #[expect(clippy::cast_precision_loss, reason = "printed with one digit")]
         let mib = runs.bytes as f64 / 1_048_576.0;
         println!(
-            "{:<30}{:>12.3}{:>8.1}%{:>8.1}%{:>8.1}%{:>11.2}{mib:>10.1}{:>10}",
+            "{:<30}{:>12.3}{:>12.3}{:>12.3}{:>8.1}%{:>11.2}{mib:>10.1}{:>10}",
             recorder.name(),
             median(&runs.speeds),
+            runs.speeds.iter().copied().fold(f64::INFINITY, f64::min),
+            runs.speeds.iter().copied().fold(f64::NEG_INFINITY, f64::max),
             cost * 100.0,
-            runs.costs.iter().copied().fold(f64::INFINITY, f64::min) * 100.0,
-            runs.costs.iter().copied().fold(f64::NEG_INFINITY, f64::max) * 100.0,
             cost / perf,
             runs.lost
         );
