@@ -1,5 +1,7 @@
 //! Files in: traces, their sidecars, and errors that name both.
 
+use crate::outcome::say;
+use crate::render::name;
 use anyhow::{Context, Result};
 use model::demand::{Choices, Demand, DemandNote};
 use model::{Host, Recording};
@@ -17,8 +19,28 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// Reads a trace (`-`: standard input) and, beside a file, its `.host.json`.
+    /// Reads a trace (`-`: standard input) and, beside a file, its `.host.json`; says what is
+    /// odd about the file, such as that it ends too early.
     pub(crate) fn open(path: &Path) -> Result<Self> {
+        /// Of many oddities these; `resched info` has all.
+        const SAID: usize = 4;
+        let input = Self::read(path)?;
+        let oddities = &input.recording.oddities;
+        for oddity in oddities.iter().take(SAID) {
+            say(&format!("note: {}: {}: {}", input.name, oddity.place, name(&oddity.text)));
+        }
+        if oddities.len() > SAID {
+            say(&format!(
+                "note: {}: `resched info` lists {} more",
+                input.name,
+                oddities.len() - SAID
+            ));
+        }
+        Ok(input)
+    }
+
+    /// Reads a trace as [`Input::open`] does, and says nothing.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
         let bytes = bytes_of(path)?;
         let recording = trace_formats::read(&bytes).with_context(|| name.clone())?;

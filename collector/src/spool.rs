@@ -70,9 +70,15 @@ impl Spool {
     ///
     /// # Errors
     ///
-    /// When it cannot be made; when an earlier recording to the same file left one, with the
-    /// command that finishes that recording.
+    /// When it cannot be made; when the file would be a folder; when an earlier recording to the
+    /// same file left one, with the command that finishes that recording.
     pub(crate) fn create(output: &Path) -> Result<Self> {
+        ensure!(
+            !output.is_dir(),
+            "{}: is a folder; name a file, as in `-o {}`",
+            output.display(),
+            output.join("run.dat").display()
+        );
         let dir = folder(output);
         if let Err(error) = fs::create_dir(&dir) {
             if error.kind() == std::io::ErrorKind::AlreadyExists {
@@ -291,6 +297,16 @@ mod tests {
         assert_eq!(recover(&output).expect("finished"), Recovered { size: 5, cut: 0 });
         assert!(!folder(&output).exists());
         fs::remove_file(&output).expect("there");
+    }
+
+    #[test]
+    fn a_folder_is_refused_before_anything_is_recorded() {
+        let output = std::env::temp_dir().join(format!("resched-folder-{}", std::process::id()));
+        fs::create_dir_all(&output).expect("a folder");
+        let error = Spool::create(&output).expect_err("a folder").to_string();
+        assert!(error.contains("is a folder") && error.contains("`-o "), "{error}");
+        assert!(!folder(&output).exists());
+        fs::remove_dir(&output).expect("empty");
     }
 
     #[test]

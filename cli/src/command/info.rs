@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 
 pub(super) fn run(args: &Info) -> Result<Outcome> {
-    let input = Input::open(&args.file)?;
+    let input = Input::read(&args.file)?;
     let trace = input.trace();
     if args.json {
         print_json(&as_json(&input, &trace))?;

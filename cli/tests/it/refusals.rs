@@ -40,9 +40,10 @@ fn a_trace_without_switches() {
         "no-switch",
         &["replay", &fixture("broken/no-switches.txt")],
         expect![[r#"
-        exit 2
-        resched: broken/no-switches.txt: has no sched:sched_switch, so nobody knows who ran when: there is nothing to replay. `resched info` still says what is in it. Record sched:sched_switch, sched:sched_waking and sched:sched_wakeup
-    "#]],
+            exit 2
+            note: broken/no-switches.txt: in the input: the header announces 48133 records and 49 are here: the text was cut
+            resched: broken/no-switches.txt: has no sched:sched_switch, so nobody knows who ran when: there is nothing to replay. `resched info` still says what is in it. Record sched:sched_switch, sched:sched_waking and sched:sched_wakeup
+        "#]],
     );
 }
 
@@ -52,9 +53,10 @@ fn a_trace_without_lock_events() {
         "no-locks",
         &["replay", &fixture("broken/no-lock-events.txt")],
         expect![[r#"
-        exit 3
-        resched: broken/no-lock-events.txt: has no lock events: it is replayed, but no policy can be told from another by its locks. Responses and delays can still be asked. To see locks, record lock:contention_begin and lock:contention_end too
-    "#]],
+            exit 3
+            note: broken/no-lock-events.txt: in the input: the header announces 48133 records and 49 are here: the text was cut
+            resched: broken/no-lock-events.txt: has no lock events: it is replayed, but no policy can be told from another by its locks. Responses and delays can still be asked. To see locks, record lock:contention_begin and lock:contention_end too
+        "#]],
     );
 }
 
@@ -173,4 +175,18 @@ fn mechanisms_that_do_not_exist_or_do_not_go_together() {
         resched: there is no policy `pe-9`; there are recorded, none, pe-6.17, pe-7.1, pe-7.3, pe-chain, pe-sleeping, pi
     "#]],
     );
+}
+
+#[test]
+fn a_recording_that_was_cut_is_not_replayed_in_silence() {
+    let folder = scratch("cut");
+    let whole = std::fs::read(fixture("recorded/classic3-contention.dat")).expect("a fixture");
+    std::fs::write(folder.join("cut.dat"), &whole[..whole.len() / 2]).expect("written");
+    for args in [&["analyze", "cut.dat"][..], &["replay", "cut.dat", "--draws", "0"]] {
+        let run = resched(&folder, args);
+        assert!(run.err.contains("note: cut.dat: at byte "), "{args:?}: {}", run.err);
+        assert!(run.err.contains("ends"), "{args:?}: {}", run.err);
+    }
+    let info = resched(&folder, &["info", "cut.dat"]);
+    assert!(info.out.contains("odd:  ") && !info.err.contains("note:"), "{}{}", info.out, info.err);
 }
