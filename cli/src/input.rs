@@ -3,9 +3,8 @@
 use crate::outcome::say;
 use crate::render::name;
 use anyhow::{Context, Result};
-use model::demand::{Choices, Demand, DemandNote};
-use model::{Host, Recording};
-use std::collections::BTreeMap;
+use model::demand::Cover;
+use model::{History, Host, Recording};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -53,8 +52,9 @@ impl Input {
         Ok(Self { name: name.to_owned(), recording, host })
     }
 
-    pub(crate) fn demand(&self, choices: Choices) -> (Demand, BTreeMap<DemandNote, u64>) {
-        model::demand::extract_with(&self.recording, self.host.as_ref(), choices)
+    /// What happened, and what each task did.
+    pub(crate) fn history(&self, cover: Cover) -> History {
+        History::read(&self.recording, self.host.as_ref(), cover)
     }
 
     pub(crate) fn trace(&self) -> model::Trace {

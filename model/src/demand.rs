@@ -14,23 +14,42 @@ mod machine;
 mod order;
 mod priority;
 mod program;
+mod programs;
 mod rounds;
+mod section;
 mod sleep;
 mod steady;
 mod tick;
 mod unbroken;
 mod unseen;
 mod wake;
+mod waker;
 
 pub use contention::Cover;
-pub use extract::{Choices, DemandNote, extract, extract_with};
+pub use extract::DemandNote;
+pub(crate) use extract::Extract;
 pub use latency::{DEEP_NS, SwitchCause, SwitchCauses};
+pub(crate) use machine::{Measures, cpus};
+pub use programs::Choices;
+pub(crate) use programs::Programs;
 pub use rounds::Rounds;
+pub(crate) use unbroken::unbroken;
+use waker::Interrupts;
+pub(crate) use waker::Wakers;
 
 use crate::{
-    CpuId, CpuSet, LockFlags, LockId, Names, Nanos, PrevState, SchedPolicy, TaskId, TaskInfo,
-    Timestamp,
+    CpuId, CpuSet, Host, LockFlags, LockId, Names, Nanos, PrevState, Recording, SchedPolicy,
+    TaskId, TaskInfo, Timestamp,
 };
+use std::collections::BTreeMap;
+
+/// Recovers the demand of a recording; [`crate::History`] also has what happened, and other choices.
+///
+/// Total: what the trace leaves open is guessed and counted in the notes.
+#[must_use]
+pub fn extract(recording: &Recording, host: Option<&Host>) -> (Demand, BTreeMap<DemandNote, u64>) {
+    crate::History::read(recording, host, Cover::default()).demand(Choices::default())
+}
 
 /// A dense index of a lock within one [`Demand`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

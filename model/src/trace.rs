@@ -2,7 +2,7 @@
 
 use crate::interval::position;
 use crate::{
-    CpuId, CpuLine, FormatInfo, Host, Interval, LockId, LockKind, LockWait, Lost, LostWhat,
+    CpuId, CpuLine, FormatInfo, Hold, Host, Interval, LockId, LockKind, LockWait, Lost, LostWhat,
     Migration, Names, Nanos, Note, OwnerSpan, Response, SchedParams, SchedPolicy, TaskId, TaskInfo,
     TaskState, Timestamp, Wakeup, nice_of_prio,
 };
@@ -61,6 +61,8 @@ pub struct Lock {
     pub kind: LockKind,
     /// Who had it over the whole trace, in order, without holes.
     pub ownership: Vec<OwnerSpan>,
+    /// The same as critical sections, ordered by their ends.
+    pub holds: Vec<Hold>,
 }
 
 /// A trace, assembled.

@@ -38,9 +38,9 @@ fn with_replay(args: &Compare, input: Input, policy: Policy) -> Result<Outcome> 
         return Ok(Outcome::Inconclusive);
     }
     let replayed = study.replay(Variant::plain(policy))?;
-    let comparison = analysis::compare(&study.recorded, &replayed.trace);
+    let comparison = analysis::compare(study.recorded(), &replayed.trace);
     show(args, &comparison, ["recorded", policy.name()], || {
-        let head = headline::of_trace(&study.input.name, &study.recorded, &comparison.before);
+        let head = headline::of_trace(&study.input.name, study.recorded(), &comparison.before);
         format!("{head}\n")
     })?;
     Ok(if weaknesses.is_empty() { Outcome::Done } else { Outcome::Inconclusive })

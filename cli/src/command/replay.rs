@@ -163,9 +163,9 @@ pub(super) fn as_json(v: &Verdict) -> serde_json::Value {
 }
 
 pub(super) fn as_text(v: &Verdict) -> String {
-    let recorded = analysis::summary(&v.study.recorded);
+    let recorded = analysis::summary(v.study.recorded());
     let (a, b) = (v.base.variant.name.as_str(), v.other.variant.name.as_str());
-    let mut text = headline::of_trace(&v.study.input.name, &v.study.recorded, &recorded);
+    let mut text = headline::of_trace(&v.study.input.name, v.study.recorded(), &recorded);
     text.push_str(&format!(
         "\nrecorded {}; replayed under {a} and {b}\n\n",
         recorded_how(&v.study)

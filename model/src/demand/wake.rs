@@ -20,7 +20,7 @@ impl Extract<'_> {
             self.builds[id.index()].asleep = None;
             return;
         }
-        let Some(waker) = self.waker(e, asleep.timer) else {
+        let Some(waker) = self.waker(e, target, asleep.timer) else {
             self.wake_by_interrupt(id, at);
             return;
         };
@@ -28,13 +28,20 @@ impl Extract<'_> {
     }
 
     /// The task that wakes, when a task does.
-    pub(super) fn waker(&mut self, e: &Event, timer: Option<(u64, u64, u64)>) -> Option<TaskId> {
+    pub(super) fn waker(
+        &mut self,
+        e: &Event,
+        target: Tid,
+        timer: Option<(u64, u64, u64)>,
+    ) -> Option<TaskId> {
         match e.context {
             Context::HardIrq | Context::SoftIrq => None,
             Context::Task => self.id(e.tid),
             Context::Unknown => {
                 self.count(DemandNote::WakerContextGuessed);
-                self.id(e.tid).filter(|_| timer.is_none())
+                let id = self.id(e.tid).filter(|_| timer.is_none())?;
+                let name = self.tracker.tasks()[id.index()].comm;
+                (!self.interrupts.wake(target, name)).then_some(id)
             }
         }
     }
@@ -42,12 +49,12 @@ impl Extract<'_> {
     pub(super) fn wake_by_task(&mut self, waker: TaskId, id: TaskId, at: u64) {
         let w = &mut self.builds[waker.index()];
         w.run_to(at);
-        w.push(Op::Wake { target: id });
+        w.push(at, Op::Wake { target: id });
         let b = &mut self.builds[id.index()];
         if let Some(asleep) = b.asleep.take() {
-            b.push(Op::Wait { state: asleep.state, on: asleep.on });
+            b.push(asleep.since, Op::Wait { state: asleep.state, on: asleep.on });
         }
-        b.woken = b.mark(at);
+        b.wakes.push(at);
     }
 
     pub(super) fn wake_by_interrupt(&mut self, id: TaskId, at: u64) {
@@ -65,17 +72,17 @@ impl Extract<'_> {
             None => at.saturating_sub(asleep.since),
         };
         let until = SleepEnd::After(Nanos(span));
-        let op = b.push(Op::Sleep { until, state: asleep.state, on: asleep.on });
+        let step = b.push(asleep.since, Op::Sleep { until, state: asleep.state, on: asleep.on });
         let expiry = armed.map(|(expiry, ..)| expiry);
-        b.timer_sleeps.push(TimerSleep { op, since: asleep.since, woken: at, expiry });
-        b.woken = b.mark(at);
+        b.timer_sleeps.push(TimerSleep { step, since: asleep.since, woken: at, expiry });
+        b.wakes.push(at);
     }
 
     /// The trace's first word about a task is that it is woken.
     pub(super) fn first_wake(&mut self, e: &Event, id: TaskId) {
         let at = e.at.0;
-        let waker = self.waker(e, None).filter(|w| *w != id);
         let SchedEvent::Waking(fields) = e.kind else { return };
+        let waker = self.waker(e, fields.tid, None).filter(|w| *w != id);
         let b = &mut self.builds[id.index()];
         b.arrival = Some(Arrival::Asleep(fields.target_cpu));
         let state = PrevState::Interruptible;
@@ -84,11 +91,11 @@ impl Extract<'_> {
             Some(waker) => self.wake_by_task(waker, id, at),
             None => {
                 b.asleep = None;
-                b.push(Op::Sleep { until: SleepEnd::At(e.at), state, on: None });
-                b.woken = b.mark(at);
+                b.push(at, Op::Sleep { until: SleepEnd::At(e.at), state, on: None });
+                b.wakes.push(at);
             }
         }
-        self.sched_change(id, fields.prio);
+        self.sched_change(id, fields.prio, at);
     }
 
     /// A wakeup whose waking was not seen while the task slept.
@@ -98,7 +105,7 @@ impl Extract<'_> {
             let SchedEvent::Wakeup(fields) = e.kind else { return };
             let b = &mut self.builds[id.index()];
             b.arrival = Some(Arrival::At(e.at, fields.target_cpu));
-            b.woken = b.mark(e.at.0);
+            b.wakes.push(e.at.0);
         }
         self.wake_by_interrupt(id, e.at.0);
     }
@@ -111,13 +118,13 @@ impl Extract<'_> {
         if b.arrival.is_some() {
             return;
         }
-        b.woken = b.mark(at);
+        b.wakes.push(at);
         match parent {
             Some(parent) => {
                 b.arrival = Some(Arrival::Forked);
                 let p = &mut self.builds[parent.index()];
                 p.run_to(at);
-                p.push(Op::Fork { child: id });
+                p.push(at, Op::Fork { child: id });
             }
             None => b.arrival = Some(Arrival::At(e.at, cpu)),
         }

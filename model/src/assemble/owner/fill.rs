@@ -1,9 +1,10 @@
 //! One lock's facts into a line of owners without holes.
 
+use super::holds::{Holds, Mark};
 use super::{Fact, Source};
 use crate::note::Notes;
 use crate::{
-    Basis, CpuLine, LockKind, NoteKind, OnCpu, OwnerSpan, Ownership, Task, TaskId, Timestamp,
+    Basis, CpuLine, Hold, LockKind, NoteKind, OnCpu, OwnerSpan, Ownership, Task, TaskId, Timestamp,
 };
 
 /// What the latest fact left behind.
@@ -57,7 +58,7 @@ impl Rule {
     ///
     /// Counted on a recording beside which the owners were read in the kernel; `cargo xtask
     /// owners` counts again. A reader's figure is not counted: that recording has three.
-    fn permille(self) -> u16 {
+    pub(super) fn permille(self) -> u16 {
         match self {
             Self::Nothing => 0,
             Self::Releaser | Self::NextReleaser => 990,
@@ -69,6 +70,11 @@ impl Rule {
             Self::Reader => 500,
         }
     }
+
+    /// Nothing shows that the owner still has the lock.
+    pub(super) fn is_assumed(self) -> bool {
+        matches!(self, Self::Nothing | Self::LastWinner | Self::Reader)
+    }
 }
 
 /// The line of owners of one lock, up to the latest fact.
@@ -78,6 +84,7 @@ pub(super) struct Fill<'t> {
     pub(super) tasks: &'t [Task],
     cpus: &'t [CpuLine],
     line: Vec<OwnerSpan>,
+    holds: Holds,
     /// The trace's end.
     pub(super) end: Timestamp,
     /// Up to here the line is filled.
@@ -102,6 +109,7 @@ pub(super) struct Fill<'t> {
 /// Where the line stood before an acquisition whose release has not been seen.
 pub(super) struct Before {
     n_spans: usize,
+    holds: Mark,
     last_span: Option<OwnerSpan>,
     at: Timestamp,
     last: Last,
@@ -122,6 +130,7 @@ impl<'t> Fill<'t> {
             tasks,
             cpus,
             line: Vec::new(),
+            holds: Holds::default(),
             end,
             at: start,
             last: Last::Nothing,
@@ -162,7 +171,7 @@ impl<'t> Fill<'t> {
         }
     }
 
-    pub(super) fn finish(mut self, notes: &mut Notes) -> Vec<OwnerSpan> {
+    pub(super) fn finish(mut self, notes: &mut Notes) -> (Vec<OwnerSpan>, Vec<Hold>) {
         self.give_up_early(notes);
         let end = self.end;
         let basis = if self.source == Source::Calls { Basis::Exact } else { Basis::Inferred };
@@ -182,7 +191,7 @@ impl<'t> Fill<'t> {
             Last::Reader(task) => self.push(end, Ownership::Held(task), basis, Rule::Reader),
             Last::Nobody => self.push(end, Ownership::Free, basis, Rule::LastWinner),
         }
-        self.line
+        (self.line, self.holds.finish(end))
     }
 
     /// Somebody has been queued since the latest fact: nobody can have come or gone unseen.
@@ -194,6 +203,7 @@ impl<'t> Fill<'t> {
         self.give_up_early(notes);
         let before = Before {
             n_spans: self.line.len(),
+            holds: self.holds.mark(),
             last_span: self.line.last().copied(),
             at: self.at,
             last: self.last,
@@ -227,6 +237,7 @@ impl<'t> Fill<'t> {
                 self.push(at, Ownership::Free, self.best(), Rule::LastWinner);
             }
         }
+        self.holds.won(task, at);
         let is_released = matches!(self.last, Last::Released(_));
         // It says only now what the recorder knew already.
         let is_found = self.last == Last::Found(task);
@@ -247,6 +258,9 @@ impl<'t> Fill<'t> {
             self.push(until, Ownership::Held(task), Basis::Inferred, Rule::LastWinner);
             self.last = Last::Lost(task);
             self.before = None;
+        }
+        if self.source != Source::Calls {
+            self.holds.waits(task, at);
         }
         if self.begun.is_none() {
             (self.begun, self.begun_by) = (Some(at), Some(task));
@@ -310,6 +324,7 @@ impl<'t> Fill<'t> {
         if let Last::Acquired(owner) = self.last {
             self.push(at, Ownership::Held(owner), Basis::Inferred, Rule::LastWinner);
         }
+        self.holds.won(task, at);
         self.next(Last::Acquired(task));
     }
 
@@ -365,6 +380,7 @@ impl<'t> Fill<'t> {
             }
             Last::Nothing => self.came_unseen(task, at, Ownership::Unknown),
         }
+        self.holds.released(at, self.queued_since);
         self.next(Last::Released(task));
     }
 
@@ -399,12 +415,14 @@ impl<'t> Fill<'t> {
     fn released_before(&mut self, before: Before, task: TaskId, owner: TaskId, notes: &mut Notes) {
         let (acquired, begun, queued_since) = (self.at, self.begun, self.queued_since);
         self.line.truncate(before.n_spans);
+        self.holds.back_to(before.holds);
         if let (Some(last), Some(was)) = (self.line.last_mut(), before.last_span) {
             *last = was;
         }
         (self.at, self.last) = (before.at, before.last);
         (self.begun, self.queued_since) = (before.begun, before.queued_since);
         self.released(task, acquired, notes);
+        self.holds.won(owner, acquired);
         (self.last, self.begun, self.queued_since) = (Last::Acquired(owner), begun, queued_since);
     }
 
@@ -457,6 +475,7 @@ impl<'t> Fill<'t> {
             Basis::Inferred => rule.permille(),
             Basis::Unknown => 0,
         };
+        self.holds.span((self.at, to), owner, (basis, rule));
         let said = (owner, basis, permille);
         match self.line.last_mut() {
             Some(last) if (last.owner, last.basis, last.permille) == said => last.to = to,
