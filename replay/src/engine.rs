@@ -465,7 +465,7 @@ fn new_task(task: &TaskDemand, demand: &Demand) -> Task {
         interruptible: false,
         cpu,
         wake_cpu: cpu,
-        affinity: task.affinity.clone(),
+        affinity: crate::affine::at_arrival(task, &demand.machine),
         class: Task::class_of(task.sched.policy),
         sched: task.sched,
         prio: task.sched.kernel_prio(),

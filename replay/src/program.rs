@@ -172,6 +172,10 @@ impl Engine<'_> {
                 self.next_op(t);
                 self.set_sched(cpu, t, params);
             }
+            Op::KeepAffinity => {
+                self.next_op(t);
+                self.keep_affinity(cpu, t);
+            }
             Op::Yield => {
                 self.next_op(t);
                 self.yield_now(cpu, t);
@@ -275,7 +279,7 @@ impl Engine<'_> {
 
     /// A task that was runnable when the recording began, or appears in it out of nowhere.
     pub(crate) fn arrive(&mut self, t: T) {
-        let cpu = self.task(t).cpu;
+        let cpu = self.allowed_or_first(t, self.task(t).cpu);
         self.load_op(t);
         self.wake_new(t, cpu, Waker::Interrupt(cpu));
     }

@@ -4,6 +4,7 @@ mod answers;
 mod guest;
 mod recording;
 mod refusals;
+mod sidecars;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,5 +1,6 @@
 //! One pass over the events of a recording that turns what happened into what was asked for.
 
+use super::affinity::Affinities;
 use super::contention::Cover;
 use super::hidden;
 use super::latency::SwitchCauses;
@@ -12,7 +13,7 @@ use super::{
     Arrival, Demand, DemandLock, LockIndex, Op, TaskDemand, cgroup, latency, machine, order,
 };
 use crate::{
-    Context, CpuId, CpuSet, Event, Host, LockFlags, LockId, NameId, Nanos, PrevState, Recording,
+    Context, CpuId, Event, Host, LockFlags, LockId, NameId, Nanos, PrevState, Recording,
     SchedEvent, TaskId, TaskTracker, Tid, Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -229,6 +230,7 @@ impl Extract<'_> {
         if b.arrival.is_none() {
             b.arrival = Some(Arrival::At(Timestamp(start), e.cpu));
             b.on_cpu = Some(start);
+            b.seen.insert(e.cpu, u64::MAX);
         } else if b.on_cpu.is_none() {
             // How it came to its CPU is not in the trace.
             b.on_cpu = Some(e.at.0);
@@ -300,6 +302,7 @@ impl Extract<'_> {
             let b = &mut self.builds[id.index()];
             self.stretches.push(Nanos(b.total.saturating_sub(b.total_before)));
             b.total_before = b.total;
+            b.seen.insert(e.cpu, b.total);
             b.since = u64::MAX;
         }
         if let Some(id) = self.id(next) {
@@ -318,6 +321,7 @@ impl Extract<'_> {
             b.on_cpu = Some(at);
             b.since = at;
             b.total_before = b.total;
+            b.seen.insert(e.cpu, u64::MAX);
             b.came = b.mark(at);
         }
         self.running.insert(e.cpu, next);
@@ -394,16 +398,18 @@ impl Extract<'_> {
         let stop = rounds::common_end(&endings.iter().copied().flatten().collect::<Vec<_>>());
         let tasks = self.tracker.tasks().to_vec();
         self.close_programs(end);
+        let machine = machine::machine(self.recording, self.host);
+        let names = &self.recording.names;
+        let mut affinities = Affinities { machine: &machine.cpus, names, odd: Vec::new() };
         let mut demands = Vec::new();
         let groups = cgroup::groups(self.host);
         for (index, info) in tasks.into_iter().enumerate() {
-            let affinity = self
-                .host_task(TaskId(u32::try_from(index).unwrap_or(u32::MAX)))
-                .and_then(|h| h.affinity.as_ref())
-                .map(|cpus| CpuSet::of(&cpus.iter().map(|c| CpuId(*c)).collect::<Vec<_>>()));
             let host_task = self.host_task(TaskId(u32::try_from(index).unwrap_or(u32::MAX)));
             let group = cgroup::of(&groups, host_task.and_then(|h| h.cgroup.as_deref()));
+            let allowed = host_task.and_then(|h| h.affinity.clone());
             let b = &mut self.builds[index];
+            let (affinity, beside_affinity) =
+                affinities.settle(&info, allowed.as_deref(), &b.seen, &mut b.ops);
             // Who was told to stop with the others, and had to wait for a CPU or a lock first.
             let soon = (end.0 - self.start) / 10;
             let rounds = match (b.exited, endings[index], stop) {
@@ -422,6 +428,7 @@ impl Extract<'_> {
                 arrival: b.arrival.unwrap_or(Arrival::Forked),
                 sched: b.first_sched,
                 affinity,
+                beside_affinity,
                 group,
                 holds: std::mem::take(&mut b.holds),
                 ops: std::mem::take(&mut b.ops),
@@ -429,8 +436,10 @@ impl Extract<'_> {
                 rounds,
             });
         }
+        let odd_affinities = affinities.odd;
         let demand = Demand {
-            machine: machine::machine(self.recording, self.host),
+            machine,
+            odd_affinities,
             tasks: demands,
             locks: self.locks,
             groups,

@@ -60,6 +60,8 @@ pub(super) struct Build {
     pub(super) woken: Mark,
     /// Where it came to its CPU.
     pub(super) came: Mark,
+    /// Where it was seen running.
+    pub(super) seen: super::affinity::Seen,
     /// When it ended.
     pub(super) exited: Option<u64>,
 }
