@@ -2,6 +2,7 @@
 
 mod answers;
 mod guest;
+mod outputs;
 mod recording;
 mod refusals;
 mod sidecars;
