@@ -82,17 +82,22 @@ fn bytes_of(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).with_context(|| path.display().to_string())
 }
 
-/// `TRACE.host.json`; a packed `TRACE.zst` may have it under either name.
-fn host_beside(path: &Path) -> Result<Option<Host>> {
+/// Where the sidecar of a trace may lie: at `TRACE.host.json`; that of a packed `TRACE.zst` under
+/// either name.
+pub(crate) fn sidecars(path: &Path) -> Vec<PathBuf> {
     if path == Path::new("-") {
-        return Ok(None);
+        return Vec::new();
     }
     let beside = |path: &Path| {
         let mut name = path.as_os_str().to_owned();
         name.push(".host.json");
         PathBuf::from(name)
     };
-    for candidate in [beside(path), beside(&path.with_extension(""))] {
+    vec![beside(path), beside(&path.with_extension(""))]
+}
+
+fn host_beside(path: &Path) -> Result<Option<Host>> {
+    for candidate in sidecars(path) {
         match std::fs::read_to_string(&candidate) {
             Ok(text) => {
                 let host = Host::from_json(&text).with_context(|| {

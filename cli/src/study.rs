@@ -2,12 +2,17 @@
 
 use crate::ensemble;
 use crate::input::Input;
+use crate::outcome::say;
+use crate::render::name;
 use analysis::{Comparison, Fidelity, Intervals};
 use anyhow::{Result, bail};
 use model::demand::{Choices, Cover, Demand, DemandNote};
 use model::{History, Nanos, NoteKind, Recording, Trace};
 use replay::{Costs, Mechanisms, Options, Policy, ProxyCounts, ReplayNote, Setting};
 use std::collections::BTreeMap;
+
+/// Of many tasks whose affinity the recording contradicts these are named.
+const SAID: usize = 4;
 
 /// A recording and the demand in it.
 pub(crate) struct Study {
@@ -140,6 +145,12 @@ impl Study {
             );
         }
         let (demand, guesses) = history.demand(Choices::default());
+        for odd in demand.odd_affinities.iter().take(SAID) {
+            say(&format!("note: {}: {}", input.name, name(&odd.text())));
+        }
+        if let Some(more @ 1..) = demand.odd_affinities.len().checked_sub(SAID) {
+            say(&format!("note: {}: {more} more such tasks", input.name));
+        }
         let l = demand.latencies;
         let costs = match costs {
             CostChoice::Zero => Costs::default(),

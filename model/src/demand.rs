@@ -4,6 +4,7 @@
 //! in it are CPU time or spans from an interaction; only a timer may name an
 //! absolute point, because the outside world keeps its own clock.
 
+mod affinity;
 mod cgroup;
 mod chances;
 mod contention;
@@ -25,6 +26,7 @@ mod unseen;
 mod wake;
 mod waker;
 
+pub use affinity::OddAffinity;
 pub use contention::Cover;
 pub use extract::DemandNote;
 pub(crate) use extract::Extract;
@@ -115,8 +117,10 @@ pub enum Op {
         /// The new task; its program starts here.
         child: TaskId,
     },
-    /// Class, priority or affinity change.
+    /// Class or priority change.
     SetSched(SchedParams),
+    /// From here on only the CPUs of [`TaskDemand::affinity`]: it leaves another one at once.
+    KeepAffinity,
     /// Give up the CPU, stay runnable.
     Yield,
     /// The task ends.
@@ -209,6 +213,8 @@ pub struct TaskDemand {
     pub sched: SchedParams,
     /// CPUs it may run on; `None`: all.
     pub affinity: Option<CpuSet>,
+    /// CPUs that it may run on too, up to its [`Op::KeepAffinity`]: it was seen there.
+    pub beside_affinity: Option<CpuSet>,
     /// Its cgroup; `None`: the root.
     pub group: Option<GroupIndex>,
     /// Mutexes it holds when the recording begins.
@@ -317,6 +323,8 @@ pub struct Demand {
     pub tasks: Vec<TaskDemand>,
     /// Locks, indexed by [`LockIndex`].
     pub locks: Vec<DemandLock>,
+    /// Affinities of the sidecar that the recording contradicts.
+    pub odd_affinities: Vec<OddAffinity>,
     /// Cgroups, indexed by [`GroupIndex`]; parents stand before what is in them.
     pub groups: Vec<Group>,
     /// Names used by the tasks.

@@ -155,6 +155,7 @@ impl<'r> Extract<'r> {
         if b.arrival.is_none() {
             b.arrival = Some(Arrival::At(Timestamp(start), e.cpu));
             b.on_cpu = Some(start);
+            b.seen.insert(e.cpu, u64::MAX);
         } else if b.on_cpu.is_none() {
             // How it came to its CPU is not in the trace.
             b.on_cpu = Some(e.at.0);
@@ -226,6 +227,7 @@ impl<'r> Extract<'r> {
             let b = &mut self.builds[id.index()];
             self.stretches.push(Nanos(b.total.saturating_sub(b.total_before)));
             b.total_before = b.total;
+            b.seen.insert(e.cpu, b.total);
             b.since = u64::MAX;
         }
         if let Some(id) = self.id(next) {
@@ -245,6 +247,7 @@ impl<'r> Extract<'r> {
             b.since = at;
             b.total_before = b.total;
             b.came = (b.place(), at);
+            b.seen.insert(e.cpu, u64::MAX);
         }
         self.running.insert(e.cpu, next);
     }

@@ -85,6 +85,8 @@ pub(super) struct Build {
     pub(super) wakes: Vec<u64>,
     /// Where it came to its CPU, and when.
     pub(super) came: (Place, u64),
+    /// Where it was seen running.
+    pub(super) seen: super::affinity::Seen,
     /// When it ended.
     pub(super) exited: Option<u64>,
 }

@@ -1,5 +1,6 @@
 //! From what every task did to what it asked for: sections, loops, and dates put into programs.
 
+use super::affinity::Affinities;
 use super::extract::Extract;
 use super::program::Build;
 use super::rounds::{self, Ending, Rounds};
@@ -9,7 +10,7 @@ use super::{
     Arrival, Cover, Demand, DemandLock, DemandNote, Group, GroupIndex, Latencies, LockIndex,
     Machine, Op, SleepEnd, TaskDemand, cgroup, hidden, order, unseen,
 };
-use crate::{CpuId, CpuSet, Hold, Names, Nanos, TaskInfo, Timestamp, Trace};
+use crate::{Hold, Names, Nanos, TaskInfo, Timestamp, Trace};
 use std::collections::BTreeMap;
 
 /// How what a recording leaves open is settled.
@@ -29,7 +30,8 @@ impl Default for Choices {
 #[derive(Debug)]
 struct Program {
     info: TaskInfo,
-    affinity: Option<CpuSet>,
+    /// The CPUs that the sidecar allows.
+    allowed: Option<Vec<u32>>,
     group: Option<GroupIndex>,
     build: Build,
     /// Sleeps that keep to a period, by their steps.
@@ -79,10 +81,8 @@ impl Extract<'_> {
                 *self.notes.entry(DemandNote::WaitCutOff).or_insert(0) += 1;
             }
             let host = self.host.and_then(|h| h.task(info.tid, self.names.text(info.comm)));
-            let cpus =
-                |cpus: &Vec<u32>| CpuSet::of(&cpus.iter().map(|c| CpuId(*c)).collect::<Vec<_>>());
             programs.push(Program {
-                affinity: host.and_then(|h| h.affinity.as_ref()).map(cpus),
+                allowed: host.and_then(|h| h.affinity.clone()),
                 group: cgroup::of(&groups, host.and_then(|h| h.cgroup.as_deref())),
                 periodic: periodic(&build.timer_sleeps),
                 held: std::mem::take(held),
@@ -191,23 +191,31 @@ impl Programs {
         let endings: Vec<Ending> = filled.iter().filter_map(|f| f.ending).collect();
         let stop = rounds::common_end(&endings);
         let soon = (self.end.0 - self.start.0) / 10;
-        let tasks = self.programs.iter().zip(filled).map(|(program, filled)| {
-            let Filled { ops, holds, ending } = filled;
+        let cpus = &self.machine.cpus;
+        let mut affinities = Affinities { machine: cpus, names: &self.names, odd: Vec::new() };
+        let task = |(program, filled): (&Program, Filled)| {
+            let Filled { mut ops, holds, ending } = filled;
+            let (allowed, seen) = (program.allowed.as_deref(), &program.build.seen);
+            let (affinity, beside_affinity) =
+                affinities.settle(&program.info, allowed, seen, &mut ops);
             TaskDemand {
                 info: program.info.clone(),
                 arrival: program.build.arrival.unwrap_or(Arrival::Forked),
                 sched: program.build.first_sched,
-                affinity: program.affinity.clone(),
+                affinity,
+                beside_affinity,
                 group: program.group,
                 rounds: program.rounds(&ops, &holds, (ending, stop), soon),
                 holds,
                 initial_fair: None,
                 ops,
             }
-        });
+        };
+        let tasks = self.programs.iter().zip(filled).map(task).collect();
         let demand = Demand {
             machine: self.machine.clone(),
-            tasks: tasks.collect(),
+            tasks,
+            odd_affinities: affinities.odd,
             locks: self.locks.clone(),
             groups: self.groups.clone(),
             names: self.names.clone(),
