@@ -13,6 +13,7 @@ mod dynamic;
 mod engine;
 pub mod host;
 mod instance;
+mod leftovers;
 mod limits;
 mod lock_users;
 pub mod offer;

@@ -4,10 +4,11 @@ use crate::bpf::Attached;
 use crate::control::{Control, Orders, Stop};
 use crate::describe;
 use crate::drain::LONGEST_FLIGHT_PAUSE;
-use crate::dynamic::{self, DynamicEvents};
+use crate::dynamic::DynamicEvents;
 use crate::engine::{Around, Ended, Engine};
 use crate::host::{self, Roots, Snapshot};
 use crate::instance::KernelCount;
+use crate::leftovers;
 use crate::limits::Limits;
 use crate::lock_users::{self, LockUsers};
 use crate::offer::{CallProbe, Offer};
@@ -104,13 +105,8 @@ pub fn record(
     let limits = Limits::own();
     let mounts = tracefs::read(Path::new("/proc/self/mounts"), "find tracefs")?;
     let tracefs = Tracefs::find(&mounts)?;
-    for leftover in tracefs.remove_leftovers(tracefs::is_alive) {
-        notice(Notice::Remark(leftover.to_string()));
-    }
-    for group in dynamic::remove_leftovers(&tracefs, tracefs::is_alive) {
-        notice(Notice::Remark(format!(
-            "removed the dynamic events of group {group}, which a killed recorder had left behind"
-        )));
+    for ended in leftovers::end(&tracefs, tracefs::is_alive) {
+        notice(Notice::Remark(ended.to_string()));
     }
     let plan = plan(request, &look(&tracefs, request)?)?;
     for remark in &plan.remarks {

@@ -4,6 +4,8 @@
 //! together. Only the finished file gets the name that was asked for, in one step.
 
 use crate::chunk::whole_chunks;
+use crate::leftovers;
+use crate::record::Notice;
 use crate::refusal::Refusal;
 use crate::request::{Compression, Via};
 use crate::trace_dat::{self, Buffer, CpuFile, Tail};
@@ -215,12 +217,20 @@ pub struct Recovered {
     pub cut: u64,
 }
 
-/// Finishes the recording to `output` that a killed recorder has left.
+/// Finishes the recording to `output` that a killed recorder has left, and ends the tracing that
+/// it left switched on.
 ///
 /// # Errors
 ///
 /// When there is none, when its recorder still runs, or when it cannot be read or written.
-pub fn recover(output: &Path) -> Result<Recovered> {
+pub fn recover(output: &Path, mut notice: impl FnMut(Notice)) -> Result<Recovered> {
+    for ended in leftovers::end_here() {
+        notice(Notice::Remark(ended.to_string()));
+    }
+    put_together(output)
+}
+
+fn put_together(output: &Path) -> Result<Recovered> {
     let dir = folder(output);
     ensure!(
         dir.is_dir(),
@@ -280,7 +290,7 @@ mod tests {
     fn what_a_killed_flight_recorder_held_is_lost_and_no_older_file_passes_for_it() {
         let output = left("flight", &format!("{MANIFEST},\"in_memory\":true}}"));
         fs::write(&output, "an older recording").expect("written");
-        let error = recover(&output).expect_err("nothing to recover").to_string();
+        let error = put_together(&output).expect_err("nothing to recover").to_string();
         assert!(
             error.contains("keeps its stretch in memory") && error.contains("`rm -r "),
             "{error}"
@@ -294,7 +304,7 @@ mod tests {
     fn a_recorder_that_was_killed_while_it_cleaned_up_had_finished() {
         let output = left("named", &format!("{MANIFEST}}}"));
         fs::write(&output, "whole").expect("written");
-        assert_eq!(recover(&output).expect("finished"), Recovered { size: 5, cut: 0 });
+        assert_eq!(put_together(&output).expect("finished"), Recovered { size: 5, cut: 0 });
         assert!(!folder(&output).exists());
         fs::remove_file(&output).expect("there");
     }
@@ -316,7 +326,7 @@ mod tests {
         let manifest = MANIFEST.replace("\"pid\":0,\"start_ticks\":0", &alive);
         let output = left("busy", &format!("{manifest}}}"));
         let expected = format!("process {pid} is recording to {}", output.display());
-        for error in [Spool::create(&output).err(), recover(&output).err()] {
+        for error in [Spool::create(&output).err(), put_together(&output).err()] {
             let error = error.expect("it is being recorded").to_string();
             assert!(error.contains(&expected), "{error}");
         }

@@ -2,9 +2,9 @@
 
 use crate::{Run, resched, scratch, skip};
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{OnceLock, PoisonError, RwLock};
 
 /// Why nothing can be recorded here; `None` where it can. Tests run at the same time and ask
 /// once.
@@ -53,8 +53,12 @@ fn in_namespace(folder: &Path, script: &str) -> Run {
     Run { code, out: text(output.stdout), err: text(output.stderr) }
 }
 
+/// Held while there may be an instance whose recorder a test has killed.
+static KILLED: RwLock<()> = RwLock::new(());
+
 /// Tracefs instances of recorders that are gone.
 fn leftovers() -> Vec<String> {
+    let _none_is_meant_to_be_there = KILLED.read().unwrap_or_else(PoisonError::into_inner);
     let entries = std::fs::read_dir("/sys/kernel/tracing/instances").into_iter().flatten();
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     // Recorders of other tests may be at work.
@@ -159,6 +163,7 @@ fn a_killed_recording_can_be_finished_and_leaves_no_instance() {
             .spawn()
             .expect("resched starts");
         std::thread::sleep(std::time::Duration::from_millis(millis));
+        let left = KILLED.write().unwrap_or_else(PoisonError::into_inner);
         recorder.kill().expect("it runs");
         recorder.wait().expect("it is gone");
         assert!(!folder.join("run.dat").exists(), "a half-written trace must not pass for whole");
@@ -180,6 +185,7 @@ fn a_killed_recording_can_be_finished_and_leaves_no_instance() {
         let _ = std::fs::remove_dir_all(folder.join("run.dat.recording"));
         let next = resched(&folder, &["record", "-o", "next.dat", "--duration", "10ms"]);
         assert_eq!(next.code, 0, "{}", next.err);
+        drop(left);
         assert_eq!(leftovers(), [""; 0], "after {millis} ms");
     }
 }
@@ -199,6 +205,69 @@ fn a_full_disk_ends_the_recording_with_a_way_out() {
     assert!(run.err.contains("disk is full"), "{}", run.err);
     assert!(!run.err.contains("\nrun.dat\n"), "nothing passes for whole: {}", run.err);
     assert_eq!(leftovers(), [""; 0]);
+}
+
+/// The instance of a recorder, once it records.
+fn tracing_of(recorder: &mut Child, folder: &Path) -> PathBuf {
+    let prefix = format!("resched.{}.", recorder.id());
+    let is_on = |dir: &PathBuf| {
+        let name = dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
+        name && std::fs::read_to_string(dir.join("tracing_on")).is_ok_and(|on| on.trim() == "1")
+    };
+    // Before that it only tries whether an instance can be made.
+    let is_prepared = || folder.join("run.dat.recording/top.cpu0").exists();
+    loop {
+        let entries = std::fs::read_dir("/sys/kernel/tracing/instances").into_iter().flatten();
+        let dirs = entries.flatten().map(|entry| entry.path());
+        if is_prepared()
+            && let Some(dir) = dirs.into_iter().find(is_on)
+        {
+            return dir;
+        }
+        assert_eq!(recorder.try_wait().expect("our child"), None, "it records");
+        std::thread::yield_now();
+    }
+}
+
+fn recorder(folder: &Path) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_resched"))
+        .args(["record", "--via", "tracefs", "-o", "run.dat", "--duration", "60s"])
+        .current_dir(folder)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("resched starts")
+}
+
+#[test]
+fn the_tracing_of_a_killed_recorder_is_ended_and_that_of_others_goes_on() {
+    needs!(obstacle());
+    let alive_folder = scratch("record-left-alive");
+    let mut alive = recorder(&alive_folder);
+    let goes_on = tracing_of(&mut alive, &alive_folder);
+    for how in [["record", "--check"].as_slice(), &["record", "--recover", "run.dat"]] {
+        let folder = scratch("record-left");
+        // Recorders of other tests often find it first and say so in our place; not for ever.
+        let is_told = (0..200).any(|_| {
+            let _ = std::fs::remove_dir_all(folder.join("run.dat.recording"));
+            let mut killed = recorder(&folder);
+            let left = tracing_of(&mut killed, &folder);
+            let _left = KILLED.write().unwrap_or_else(PoisonError::into_inner);
+            killed.kill().expect("it runs");
+            killed.wait().expect("it is gone");
+            let run = resched(&folder, how);
+            assert!(!left.exists(), "{how:?}: {}{}", run.out, run.err);
+            let name = left.file_name().expect("a name").to_string_lossy().into_owned();
+            let line = format!("ended the tracing of killed recorder {} ({name})", killed.id());
+            run.out.contains(&line) || run.err.contains(&line)
+        });
+        assert!(is_told, "{how:?}");
+        assert!(goes_on.exists(), "{how:?}");
+    }
+    let _left = KILLED.write().unwrap_or_else(PoisonError::into_inner);
+    alive.kill().expect("it runs");
+    alive.wait().expect("it is gone");
+    assert_eq!(resched(&alive_folder, &["record", "--recover", "run.dat"]).code, 0);
+    assert!(!goes_on.exists());
 }
 
 #[test]
