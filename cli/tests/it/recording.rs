@@ -192,18 +192,24 @@ fn a_killed_recording_can_be_finished_and_leaves_no_instance() {
 
 #[test]
 fn a_full_disk_ends_the_recording_with_a_way_out() {
-    let mount = "mount -t tmpfs -o size=64k none /mnt";
+    let mount = "mount -t tmpfs -o size=200k none /mnt";
     needs!(obstacle().or_else(|| forbids(mount)));
     let folder = scratch("record-full");
     let script = format!(
-        "{mount} && while :; do cat /proc/self/stat | cat; done > /dev/null & \
-         {mount} && $R record --compress none -o /mnt/run.dat --duration 20s; \
-         code=$?; ls /mnt >&2; kill $!; exit $code"
+        "{mount} && echo good | tee /mnt/run.dat > /mnt/run.dat.host.json || exit 1; \
+         while :; do cat /proc/self/stat | cat; done > /dev/null & \
+         $R record --compress none -o /mnt/run.dat --duration 20s; code=$?; kill $!; \
+         $R record --recover /mnt/run.dat && exit 1; cat /mnt/run.dat /mnt/run.dat.host.json; \
+         mount -o remount,size=8m /mnt && $R record --recover /mnt/run.dat && \
+         $R info /mnt/run.dat && ls /mnt; exit $code"
     );
     let run = in_namespace(&folder, &script);
     assert_eq!(run.code, 2, "{}{}", run.out, run.err);
-    assert!(run.err.contains("disk is full"), "{}", run.err);
-    assert!(!run.err.contains("\nrun.dat\n"), "nothing passes for whole: {}", run.err);
+    assert_eq!(run.err.matches("disk is full").count(), 2, "{}{}", run.out, run.err);
+    assert!(run.err.contains("resched record --recover /mnt/run.dat"), "{}", run.err);
+    // What was there stays, until there is room for what was recorded.
+    assert!(run.out.starts_with("good\ngood\n/mnt/run.dat · "), "{}", run.out);
+    assert!(run.out.ends_with("\nrun.dat\nrun.dat.host.json\n"), "{}{}", run.out, run.err);
     assert_eq!(leftovers(), [""; 0]);
 }
 
@@ -268,6 +274,54 @@ fn the_tracing_of_a_killed_recorder_is_ended_and_that_of_others_goes_on() {
     alive.wait().expect("it is gone");
     assert_eq!(resched(&alive_folder, &["record", "--recover", "run.dat"]).code, 0);
     assert!(!goes_on.exists());
+}
+
+#[test]
+fn what_another_user_has_prepared_is_not_used_and_nobody_is_sent_there() {
+    let nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups";
+    needs!(obstacle().or_else(|| forbids(&format!("{nobody} true"))));
+    let folder = scratch("record-prepared");
+    // Other users may not get as far as the folders of this test.
+    let script = format!(
+        r#"mount -t tmpfs -o mode=1777 none /mnt && echo secret > secret && echo precious > precious
+        here=$PWD; cd /mnt
+        {nobody} sh -c 'mkdir run.dat.recording && cd run.dat.recording && ln -s "$1/secret" head &&
+            ln -s "$1/precious" file && touch top.cpu0 && echo "$2" > manifest.json' sh "$here" \
+            '{{"version":1,"via":"tracefs","zstd":null,"cpus":[0],"own_cpus":[],"pid":0,"start_ticks":0}}'
+        $R record -o run.dat -- true; echo code $?
+        $R record --recover run.dat; echo code $?
+        ls; cat "$here/precious""#
+    );
+    let run = in_namespace(&folder, &script);
+    assert_eq!(run.out, "code 2\ncode 2\nrun.dat.recording\nprecious\n", "{}", run.err);
+    let whose =
+        "run.dat.recording: belongs to nobody (uid 65534), and resched runs as root (uid 0)";
+    assert_eq!(run.err.matches(whose).count(), 2, "{}", run.err);
+    assert!(!run.err.contains("--recover"), "{}", run.err);
+}
+
+#[test]
+fn a_recording_is_its_owners_alone_whatever_the_umask() {
+    needs!(obstacle().or_else(|| forbids("umask 000")));
+    let folder = scratch("record-private");
+    let look = "find . -mindepth 1 -path '*.recording*' -printf '%m '; echo\n";
+    std::fs::write(folder.join("look"), look).expect("a script");
+    let script = "umask 000; $R record -o run.dat -- sh look || exit; \
+         $R record --via perf -o run.dat -- sh look || exit; \
+         $R record --flight 400ms -o run.dat -- sh -c \
+         'exec > /dev/null 2>&1; kill -USR1 $PPID; exec sleep 5' || exit; \
+         find . -name 'run*' -printf '%f %m\\n' | sort";
+    let run = in_namespace(&folder, script);
+    assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+    let modes: Vec<&str> = run.out.lines().filter(|line| !line.contains([':', '·'])).collect();
+    for while_it_grows in &modes[..2] {
+        let modes: Vec<&str> = while_it_grows.split_whitespace().collect();
+        assert!(modes.len() > 5 && modes[0] == "700", "{}", run.out);
+        assert!(modes[1..].iter().all(|mode| *mode == "600"), "{}", run.out);
+    }
+    let files =
+        ["run.1.dat 600", "run.1.dat.host.json 600", "run.dat 600", "run.dat.host.json 600"];
+    assert_eq!(modes[2..], files, "{}", run.out);
 }
 
 #[test]
