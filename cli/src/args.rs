@@ -201,6 +201,10 @@ pub(crate) struct Replay {
     /// Replay with all costs of the kernel's own work at zero, but those of --cost
     #[arg(long)]
     pub(crate) no_costs: bool,
+    /// Use the random numbers of this seed where the kernel's choice is not known; with any other
+    /// than 0 the costs vary too
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

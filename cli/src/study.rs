@@ -21,6 +21,8 @@ pub(crate) struct Study {
     pub(crate) demand: Demand,
     pub(crate) guesses: BTreeMap<DemandNote, u64>,
     pub(crate) costs: Costs,
+    /// Of the random numbers in replays that are no draws.
+    pub(crate) seed: u64,
 }
 
 /// A policy, with mechanisms switched by the user.
@@ -162,7 +164,7 @@ impl Study {
                 ..Costs::default()
             },
         };
-        Ok(Self { input, history, demand, guesses, costs })
+        Ok(Self { input, history, demand, guesses, costs, seed: 0 })
     }
 
     /// What was recorded.
@@ -206,7 +208,7 @@ impl Study {
 
     /// Replays the demand.
     pub(crate) fn replay(&self, variant: Variant) -> Result<Replayed> {
-        self.replay_with(&self.demand, variant, 0)
+        self.replay_with(&self.demand, variant, self.seed)
     }
 
     fn replay_with(&self, demand: &Demand, variant: Variant, seed: u64) -> Result<Replayed> {

@@ -257,6 +257,9 @@ pub struct DemandLock {
     pub lock: LockId,
     /// Flags of its first contention; [`LockFlags::MUTEX`] for a mutex known from its calls alone.
     pub flags: LockFlags,
+    /// Its holders are seen to be preempted: also on a kernel that is not preemptible its sections
+    /// have preemption points (`cond_resched`).
+    pub has_preemption_points: bool,
 }
 
 /// Preemption models.

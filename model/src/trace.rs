@@ -3,8 +3,8 @@
 use crate::interval::position;
 use crate::{
     CpuId, CpuLine, FormatInfo, Hold, Host, Interval, LockId, LockKind, LockWait, Lost, LostWhat,
-    Migration, Names, Nanos, Note, OwnerSpan, Response, SchedParams, SchedPolicy, TaskId, TaskInfo,
-    TaskState, Timestamp, Wakeup, nice_of_prio,
+    Migration, Names, Nanos, Note, OwnerSpan, Queued, Response, SchedParams, SchedPolicy, TaskId,
+    TaskInfo, TaskState, Timestamp, Wakeup, nice_of_prio,
 };
 use std::collections::BTreeMap;
 
@@ -154,6 +154,18 @@ impl Trace {
         // A wait that began earlier is at most a few nested ones back.
         let recent = waits[..after].iter().rev().take(8);
         recent.map(|&w| &self.waits[w]).find(|w| at < w.until)
+    }
+
+    /// Whether a task was preempted while it is known to have had this lock.
+    #[must_use]
+    pub fn preempts_holders_of(&self, lock: LockId) -> bool {
+        let Some(lock) = self.locks.get(&lock) else { return false };
+        lock.holds.iter().any(|hold| {
+            let (from, to) = (hold.acquired.latest, hold.released.earliest);
+            let states = self.tasks.get(hold.task.index()).map(|t| t.between(from, to));
+            let mut after_first = states.unwrap_or_default().iter().skip(1);
+            after_first.any(|i| matches!(i.state, TaskState::Runnable(_, Queued::Preempted)))
+        })
     }
 
     /// Whether events of the schedule were lost at some time in [from, to].

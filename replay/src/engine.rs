@@ -15,7 +15,7 @@ use crate::program::MOST_STEPS;
 use crate::rule::pelt::Average;
 use crate::state::{Class, Discipline, Lock, OnRq, Phase, Rq, T, Task, Timer, TimerKind};
 use crate::topology::Topology;
-use model::demand::{Arrival, Machine, Preemption, TaskDemand};
+use model::demand::{Arrival, LockIndex, Machine, Preemption, TaskDemand};
 use model::{Demand, LockFlags, Op};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -355,11 +355,20 @@ impl<'d> Engine<'d> {
     ///
     /// # Deviation
     ///
-    /// Known is it only inside critical sections of kernel locks; all else counts as user mode.
+    /// Known is it only inside critical sections of kernel locks; all else counts as user mode. A
+    /// section in which the recording shows preemption has preemption points, and is taken to
+    /// have one everywhere.
     fn in_kernel(&self, cpu: usize) -> bool {
         self.cpus[cpu].running.is_some_and(|t| {
             let task = self.task(t);
-            !task.owns.is_empty() && matches!(task.phase, Phase::Program | Phase::Releasing(..))
+            // Under lazy preemption a holder is preempted at a tick, wherever it is.
+            let is_lazy = self.machine.preemption == Preemption::Lazy;
+            let stays = |lock: &LockIndex| {
+                is_lazy
+                    || !self.demand.locks.get(lock.index()).is_some_and(|l| l.has_preemption_points)
+            };
+            let in_program = matches!(task.phase, Phase::Program | Phase::Releasing(..));
+            in_program && task.owns.iter().any(stays)
         })
     }
 

@@ -30,6 +30,7 @@ pub(super) fn run(args: &Replay) -> Result<Outcome> {
     let schedule = args.output.as_deref().map(|p| Output::new(p, &["txt"], &inputs)).transpose()?;
     let chart = args.svg.as_deref().map(|p| Output::new(p, &["svg"], &inputs)).transpose()?;
     let mut study = Study::covering(Input::open(&args.file)?, costs, cover)?;
+    study.seed = args.seed;
     for cost in &set {
         study.costs.set(cost)?;
     }

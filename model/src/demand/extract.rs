@@ -193,7 +193,7 @@ impl<'r> Extract<'r> {
         let next = LockIndex(u32::try_from(self.locks.len()).unwrap_or(u32::MAX));
         let index = *self.lock_index.entry(lock).or_insert(next);
         if index == next {
-            self.locks.push(DemandLock { lock, flags });
+            self.locks.push(DemandLock { lock, flags, has_preemption_points: false });
         }
         index
     }

@@ -158,6 +158,15 @@ impl Build {
         while self.steps.get(step).is_some_and(|s| s.at == at && !s.leaves()) {
             step += 1;
         }
+        self.place_of(step, at)
+    }
+
+    /// Where the program stood just before a moment.
+    pub(super) fn place_until(&self, at: u64) -> Place {
+        self.place_of(self.steps.partition_point(|s| s.at < at), at)
+    }
+
+    fn place_of(&self, step: usize, at: u64) -> Place {
         let total = self.total_at(at);
         let least = step.checked_sub(1).map_or(0, |n| self.steps[n].total);
         let most = self.steps.get(step).map_or(self.total, |s| s.total);
@@ -184,6 +193,13 @@ impl Build {
     pub(super) fn slept_between(&self, from: Place, to: Place) -> Option<u64> {
         let steps = self.steps.get(from.step..to.step.min(self.steps.len()))?;
         steps.iter().find(|s| s.leaves()).map(|s| s.total)
+    }
+
+    /// Whether the task asks for this lock at a moment.
+    pub(super) fn asks_for(&self, lock: LockIndex, at: u64) -> bool {
+        let from = self.steps.partition_point(|s| s.at < at);
+        let asked = self.steps[from..].iter().take_while(|s| s.at == at);
+        asked.into_iter().any(|s| matches!(s.op, Op::Lock(l) if l == lock))
     }
 
     /// Its last wakeup in [from, to].

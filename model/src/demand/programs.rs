@@ -4,7 +4,7 @@ use super::affinity::Affinities;
 use super::extract::Extract;
 use super::program::Build;
 use super::rounds::{self, Ending, Rounds};
-use super::section::{self, Guess, Held, Key, Known};
+use super::section::{self, Guess, Held, Known};
 use super::sleep::periodic;
 use super::{
     Arrival, Cover, Demand, DemandLock, DemandNote, Group, GroupIndex, Latencies, LockIndex,
@@ -70,6 +70,9 @@ impl Extract<'_> {
     ) -> Programs {
         self.builds.resize_with(tasks.len(), Build::default);
         let hides_sections = !self.has_mutex_calls || self.cover != Cover::default();
+        for known in &mut self.locks {
+            known.has_preemption_points = trace.preempts_holders_of(known.lock);
+        }
         let holds = self.holds(trace, (start, end));
         let groups = cgroup::groups(self.host);
         let mut held = section::by_task(tasks.len(), holds);
@@ -93,11 +96,7 @@ impl Extract<'_> {
         if n_left_out > 0 {
             self.notes.insert(DemandNote::OutOfTime, n_left_out);
         }
-        let known = Known::of(
-            programs
-                .iter()
-                .flat_map(|p| p.held.iter().map(|held| (p.key(held.lock), &p.build, *held))),
-        );
+        let known = Known::of(programs.iter().map(|p| (p.info.comm, &p.build, &p.held[..])));
         Programs {
             programs,
             known,
@@ -133,10 +132,6 @@ impl Extract<'_> {
 }
 
 impl Program {
-    fn key(&self, lock: LockIndex) -> Key {
-        (self.info.comm, lock)
-    }
-
     /// When the loop's task was in its last round, if it ended.
     fn ending(&self, ops: &[Op], holds: &[LockIndex], index_of: &[usize]) -> Option<Ending> {
         let by = self.build.exited?;

@@ -28,28 +28,21 @@ pub(super) struct Held {
 pub(super) struct Known {
     /// Their CPU times, sorted.
     lengths: BTreeMap<Key, Vec<u64>>,
+    /// CPU times from a release to the next time that the same task asks for the lock, sorted.
+    gaps: BTreeMap<Key, Vec<u64>>,
     /// Those in which their tasks do not sleep.
     awake: BTreeSet<Key>,
 }
 
 impl Known {
     /// Measures all holds of all tasks.
-    pub(super) fn of<'b>(holds: impl Iterator<Item = (Key, &'b Build, Held)>) -> Self {
+    pub(super) fn of<'b>(tasks: impl Iterator<Item = (NameId, &'b Build, &'b [Held])>) -> Self {
         let mut known = Self::default();
         let mut slept_in: BTreeMap<Key, usize> = BTreeMap::new();
-        for (key, build, Held { hold, .. }) in holds {
-            if !(hold.acquired.is_seen && hold.released.is_seen) {
-                continue;
-            }
-            let (from, to) = ends(build, &hold);
-            let slept = build.slept_between(from, to).is_some();
-            // Nobody watched: it may have let go before it slept, and taken the lock again.
-            if slept && !hold.is_watched {
-                continue;
-            }
-            known.lengths.entry(key).or_default().push(to.total.saturating_sub(from.total));
-            *slept_in.entry(key).or_default() += usize::from(slept);
+        for (name, build, holds) in tasks {
+            known.measure(name, build, holds, &mut slept_in);
         }
+        known.gaps.values_mut().for_each(|gaps| gaps.sort_unstable());
         for (key, lengths) in &mut known.lengths {
             lengths.sort_unstable();
             let slept = slept_in.get(key).copied().unwrap_or(0);
@@ -60,8 +53,52 @@ impl Known {
         known
     }
 
+    fn measure(
+        &mut self,
+        name: NameId,
+        build: &Build,
+        holds: &[Held],
+        slept_in: &mut BTreeMap<Key, usize>,
+    ) {
+        // Where each lock was seen to be released last.
+        let mut released: BTreeMap<LockIndex, Place> = BTreeMap::new();
+        for Held { lock, hold } in holds {
+            let key = (name, *lock);
+            let was_released = released.remove(lock);
+            let (from, to) = ends(build, hold);
+            if hold.released.is_seen {
+                released.insert(*lock, to);
+            }
+            if let Some(before) = was_released.filter(|_| hold.acquired.is_seen)
+                && build.slept_between(before, from).is_none()
+            {
+                self.gaps.entry(key).or_default().push(from.total.saturating_sub(before.total));
+            }
+            if !(hold.acquired.is_seen && hold.released.is_seen) {
+                continue;
+            }
+            let slept = build.slept_between(from, to).is_some();
+            // Nobody watched: it may have let go before it slept, and taken the lock again.
+            if slept && !hold.is_watched {
+                continue;
+            }
+            self.lengths.entry(key).or_default().push(to.total.saturating_sub(from.total));
+            *slept_in.entry(key).or_default() += usize::from(slept);
+        }
+    }
+
     fn typical(&self, key: Key, percentile: usize) -> Option<u64> {
         hidden::at_percentile(self.lengths.get(&key)?, percentile)
+    }
+
+    /// The usual time between sections, where it varies less than their lengths.
+    fn gap(&self, key: Key, percentile: usize) -> Option<u64> {
+        let gaps = self.gaps.get(&key).filter(|gaps| gaps.len() >= FEWEST)?;
+        let is_steadier = match self.lengths.get(&key) {
+            Some(lengths) => hidden::scatter(gaps)? < hidden::scatter(lengths)?,
+            None => true,
+        };
+        hidden::at_percentile(gaps, 100 - percentile.min(100)).filter(|_| is_steadier)
     }
 
     /// Locks in whose sections tasks of this name do not sleep.
@@ -114,7 +151,9 @@ impl Guess<'_> {
         let Held { lock, hold } = held;
         let typical = self.known.typical((name, lock), self.percentile);
         let is_awake = self.known.awake.contains(&(name, lock));
-        let one = One { build, hold, typical, is_awake };
+        let gap = self.known.gap((name, lock), self.percentile);
+        let gap = gap.filter(|_| build.asks_for(lock, hold.released.latest.0));
+        let one = One { build, hold, typical, gap, is_awake };
         let (from, to) = ends(build, &hold);
         let slept = build.slept_between(from, to).is_some();
         let held_for = to.total.saturating_sub(from.total);
@@ -161,6 +200,8 @@ struct One<'b> {
     build: &'b Build,
     hold: Hold,
     typical: Option<u64>,
+    /// CPU time from its release to the moment at which its task asks for the lock again.
+    gap: Option<u64>,
     is_awake: bool,
 }
 
@@ -187,7 +228,9 @@ impl One<'_> {
     fn end(&self, start: Place) -> Place {
         let edge = self.hold.released;
         let b = self.build;
-        self.end_after(start, b.place_at(edge.earliest.0), b.place_at(edge.latest.0))
+        let (low, high) = (b.place_at(edge.earliest.0), b.place_until(edge.latest.0));
+        let Some(gap) = self.gap else { return self.end_after(start, low, high) };
+        b.place_before(high.total.saturating_sub(gap)).clamp(low, high.max(low)).max(start)
     }
 
     fn end_after(&self, start: Place, low: Place, high: Place) -> Place {

@@ -7,6 +7,10 @@ use crate::{
     Basis, CpuLine, Hold, LockKind, NoteKind, OnCpu, OwnerSpan, Ownership, Task, TaskId, Timestamp,
 };
 
+/// Who gets a mutex sooner than this after it began to wait found it free: with waiters in its
+/// list, also a free mutex is not taken without the two events.
+const AT_ONCE_NS: u64 = 2_000;
+
 /// What the latest fact left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Last {
@@ -41,6 +45,8 @@ pub(super) enum Rule {
     CameUnseen,
     /// It releases the lock next, after the last winner is seen to wait for it again.
     AfterLost,
+    /// The next one got it at once.
+    AtOnce,
     /// A waiter spun, and nobody else was on a CPU all the time.
     Spun,
     /// It acquires next, and was on a CPU when another one began to wait.
@@ -61,10 +67,9 @@ impl Rule {
     pub(super) fn permille(self) -> u16 {
         match self {
             Self::Nothing => 0,
-            Self::Releaser | Self::NextReleaser => 990,
+            Self::Releaser | Self::NextReleaser | Self::Spun => 990,
             Self::AfterLost | Self::WinnerOnCpu => 980,
-            Self::CameUnseen => 960,
-            Self::Spun => 950,
+            Self::CameUnseen | Self::AtOnce => 960,
             Self::TookAgain => 890,
             Self::LastWinner => 700,
             Self::Reader => 500,
@@ -398,6 +403,9 @@ impl<'t> Fill<'t> {
             _ => (Ownership::Unknown, Basis::Unknown),
         };
         self.push(begun, was, basis, Rule::LastWinner);
+        if at.since(begun).0 < AT_ONCE_NS {
+            return self.push(at, Ownership::Free, Basis::Inferred, Rule::AtOnce);
+        }
         let stretches = self.cpus.iter().filter_map(|cpu| cpu.at(begun)).filter(|s| s.end >= at);
         let mut running = stretches.filter_map(|s| match s.on_cpu {
             OnCpu::Task(other) if other != task => Some(other),
