@@ -54,6 +54,22 @@ pub(super) enum Fact {
     Void,
 }
 
+impl Fact {
+    /// Who has to do with the lock.
+    fn user(self) -> Option<TaskId> {
+        match self {
+            Self::Won(task)
+            | Self::Called(task)
+            | Self::Unlocked(task)
+            | Self::Released(task)
+            | Self::Woke(task)
+            | Self::Begun(task)
+            | Self::Found(Found::Owner(task) | Found::Readers(task)) => Some(task),
+            Self::Queued | Self::Left | Self::Void | Self::Found(_) => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct LockFacts {
     kind: LockKind,
@@ -199,7 +215,8 @@ impl Ledger {
         self.pairs.finish(notes);
         for (id, known) in self.locks {
             let source = known.source(unlocks);
-            let mut fill = Fill::new(known.kind, source, span, (tasks, cpus));
+            let users = known.facts.iter().filter_map(|(_, fact)| fact.user()).collect();
+            let mut fill = Fill::new(known.kind, source, span, (tasks, cpus), &users);
             for (at, fact) in known.facts {
                 fill.fact(at, fact, notes);
             }

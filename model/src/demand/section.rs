@@ -136,8 +136,8 @@ impl Guess<'_> {
     pub(super) fn sections(&self, name: NameId, build: &Build, holds: &[Held]) -> Sections {
         let mut s = Sections::default();
         let mut inserts: Vec<(Place, usize, Op)> = Vec::new();
-        for held in holds {
-            for section in self.split(name, build, *held) {
+        for (nth, held) in holds.iter().enumerate() {
+            for section in self.split(name, build, *held, nth) {
                 section.push_to(&mut inserts, &mut s);
             }
         }
@@ -147,17 +147,19 @@ impl Guess<'_> {
     }
 
     /// One hold as its sections: two where it is so long that the task let go of it in between.
-    fn split(&self, name: NameId, build: &Build, held: Held) -> Vec<Section> {
+    fn split(&self, name: NameId, build: &Build, held: Held, nth: usize) -> Vec<Section> {
         let Held { lock, hold } = held;
-        let typical = self.known.typical((name, lock), self.percentile);
+        let percentile = self.spread(nth);
+        let typical = self.known.typical((name, lock), percentile);
         let is_awake = self.known.awake.contains(&(name, lock));
-        let gap = self.known.gap((name, lock), self.percentile);
+        let gap = self.known.gap((name, lock), percentile);
         let gap = gap.filter(|_| build.asks_for(lock, hold.released.latest.0));
         let one = One { build, hold, typical, gap, is_awake };
         let (from, to) = ends(build, &hold);
         let slept = build.slept_between(from, to).is_some();
         let held_for = to.total.saturating_sub(from.total);
-        let is_too_long = typical.map_or(slept, |t| held_for > t + t / 2);
+        let median = self.known.typical((name, lock), 50);
+        let is_too_long = median.map_or(slept, |t| held_for > t + t / 2);
         let section = |start, end| Section { lock, start, end };
         if hold.acquired.is_seen && hold.released.is_seen && is_too_long && !hold.is_watched {
             let first = one.end_after(from, from, to);
@@ -184,6 +186,14 @@ impl Guess<'_> {
             }
         };
         vec![section(start, end)]
+    }
+
+    /// The percentile of the `nth` guess: guessed lengths are spread as the known ones are, and not
+    /// all the same. Steps of the golden ratio spread any number of guesses evenly.
+    fn spread(&self, nth: usize) -> usize {
+        const GOLDEN: usize = 618_034;
+        let even = nth.wrapping_add(1).wrapping_mul(GOLDEN) % 1_000_000 / 10_000;
+        (even + self.percentile / 2).saturating_sub(25).clamp(2, 98)
     }
 
     /// The task had the lock before the trace shows anything of it.

@@ -6,6 +6,7 @@ use crate::note::Notes;
 use crate::{
     Basis, CpuLine, Hold, LockKind, NoteKind, OnCpu, OwnerSpan, Ownership, Task, TaskId, Timestamp,
 };
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Who gets a mutex sooner than this after it began to wait found it free: with waiters in its
 /// list, also a free mutex is not taken without the two events.
@@ -37,6 +38,8 @@ pub(super) enum Rule {
     Nothing,
     /// It acquired the lock last.
     LastWinner,
+    /// It acquired the lock last of all, and is on a CPU again before the next one gets it.
+    NotGone,
     /// It acquires nothing in between, and releases the lock.
     Releaser,
     /// It releases the lock next, with somebody queued all the time.
@@ -70,6 +73,7 @@ impl Rule {
             Self::Releaser | Self::NextReleaser | Self::Spun => 990,
             Self::AfterLost | Self::WinnerOnCpu => 980,
             Self::CameUnseen | Self::AtOnce => 960,
+            Self::NotGone => 900,
             Self::TookAgain => 890,
             Self::LastWinner => 700,
             Self::Reader => 500,
@@ -78,7 +82,7 @@ impl Rule {
 
     /// Nothing shows that the owner still has the lock.
     pub(super) fn is_assumed(self) -> bool {
-        matches!(self, Self::Nothing | Self::LastWinner | Self::Reader)
+        matches!(self, Self::Nothing | Self::LastWinner | Self::NotGone | Self::Reader)
     }
 }
 
@@ -88,6 +92,8 @@ pub(super) struct Fill<'t> {
     pub(super) source: Source,
     pub(super) tasks: &'t [Task],
     cpus: &'t [CpuLine],
+    /// Who has to do with the lock at any time.
+    users: &'t BTreeSet<TaskId>,
     line: Vec<OwnerSpan>,
     holds: Holds,
     /// The trace's end.
@@ -99,6 +105,10 @@ pub(super) struct Fill<'t> {
     pub(super) begun: Option<Timestamp>,
     /// Whose wait that is.
     begun_by: Option<TaskId>,
+    /// When each task began to wait that has not acquired since.
+    waits: BTreeMap<TaskId, Timestamp>,
+    /// The latest waiter went to sleep, so the lock had an owner then.
+    asked: Option<Timestamp>,
     /// How many are queued, and since when somebody is, without a break.
     n_queued: u32,
     queued_since: Option<Timestamp>,
@@ -128,12 +138,14 @@ impl<'t> Fill<'t> {
         source: Source,
         (start, end): (Timestamp, Timestamp),
         (tasks, cpus): (&'t [Task], &'t [CpuLine]),
+        users: &'t BTreeSet<TaskId>,
     ) -> Self {
         Self {
             kind,
             source,
             tasks,
             cpus,
+            users,
             line: Vec::new(),
             holds: Holds::default(),
             end,
@@ -141,6 +153,8 @@ impl<'t> Fill<'t> {
             last: Last::Nothing,
             begun: None,
             begun_by: None,
+            waits: BTreeMap::new(),
+            asked: None,
             n_queued: 0,
             queued_since: None,
             early: None,
@@ -156,11 +170,15 @@ impl<'t> Fill<'t> {
             Fact::Queued => {
                 self.n_queued += 1;
                 self.queued_since.get_or_insert(at);
+                self.asked = Some(at);
             }
             Fact::Left => {
                 self.n_queued = self.n_queued.saturating_sub(1);
             }
-            Fact::Won(task) => self.acquired(task, at, notes),
+            Fact::Won(task) => {
+                self.acquired(task, at, notes);
+                self.waits.remove(&task);
+            }
             Fact::Called(task) if self.source == Source::Calls => self.acquired(task, at, notes),
             Fact::Unlocked(task) if self.source == Source::Calls => self.released(task, at, notes),
             Fact::Released(task) if self.source == Source::Releases => {
@@ -223,6 +241,7 @@ impl<'t> Fill<'t> {
             Last::Found(owner) => {
                 self.push(at, Ownership::Held(owner), Basis::Exact, Rule::Releaser);
             }
+            _ if self.sees_every_acquisition() => self.passed_on(at),
             Last::Nothing | Last::Acquired(_) | Last::Lost(_) if self.is_spun_for() => {
                 self.spun(task, at)
             }
@@ -259,7 +278,12 @@ impl<'t> Fill<'t> {
             (self.begun, self.begun_by) = (None, None);
         }
         if self.source == Source::Wakers && self.last == Last::Acquired(task) {
-            let until = self.begun.unwrap_or(at);
+            // Whoever has been queued since found the lock with its former owner.
+            let asked = self.asked.filter(|at| self.at <= *at && self.sees_every_acquisition());
+            if let Some(asked) = asked {
+                self.push(asked, Ownership::Held(task), Basis::Inferred, Rule::NextReleaser);
+            }
+            let until = self.begun.filter(|_| asked.is_none()).unwrap_or(at);
             self.push(until, Ownership::Held(task), Basis::Inferred, Rule::LastWinner);
             self.last = Last::Lost(task);
             self.before = None;
@@ -267,9 +291,35 @@ impl<'t> Fill<'t> {
         if self.source != Source::Calls {
             self.holds.waits(task, at);
         }
+        self.waits.insert(task, at);
         if self.begun.is_none() {
             (self.begun, self.begun_by) = (Some(at), Some(task));
         }
+    }
+
+    /// While somebody is queued for a mutex nobody gets it without events of its own.
+    ///
+    /// # Source
+    ///
+    /// `__mutex_trylock_fast` takes an owner word of zero alone, and `MUTEX_FLAG_WAITERS` is in it
+    /// as long as the list has waiters (`kernel/locking/mutex.c`).
+    fn sees_every_acquisition(&self) -> bool {
+        self.source == Source::Wakers
+            && self.kind == LockKind::Mutex
+            && !matches!(self.last, Last::Nothing | Last::Reader(_))
+            && self.is_watched()
+    }
+
+    /// Up to `at`, when the next one gets a mutex whose acquisitions are all seen.
+    fn passed_on(&mut self, at: Timestamp) {
+        if let Last::Acquired(owner) = self.last {
+            let gone = self.on_until(owner, at);
+            // Who went to sleep for it found it owned; after that the owner may let go at any time.
+            let asked = self.asked.filter(|asked| self.at <= *asked).unwrap_or(self.at).min(gone);
+            self.push(asked, Ownership::Held(owner), Basis::Inferred, Rule::NextReleaser);
+            self.push(gone, Ownership::Held(owner), Basis::Inferred, Rule::NotGone);
+        }
+        self.push(at, Ownership::Free, Basis::Inferred, Rule::AtOnce);
     }
 
     /// Somebody went to sleep for the lock after the release that is seen: it was taken unseen.
@@ -395,28 +445,35 @@ impl<'t> Fill<'t> {
     }
 
     /// `task` spun from the first begin on: the owner was on a CPU all the time (kernel
-    /// model 7.6, O5). When only one other task was, that is it.
+    /// model 7.6, O5). When only one other task was that ever has to do with this lock, that is
+    /// it; when none was, or the wait was over at once, the lock was free.
     fn spun(&mut self, task: TaskId, at: Timestamp) {
-        let begun = self.begun.unwrap_or(at).min(at);
+        let first = self.begun.unwrap_or(at);
+        let begun = self.waits.get(&task).copied().unwrap_or(first).min(at);
         let (was, basis) = match self.last {
             Last::Acquired(owner) => (Ownership::Held(owner), Basis::Inferred),
             _ => (Ownership::Unknown, Basis::Unknown),
         };
         self.push(begun, was, basis, Rule::LastWinner);
-        if at.since(begun).0 < AT_ONCE_NS {
-            return self.push(at, Ownership::Free, Basis::Inferred, Rule::AtOnce);
-        }
         let stretches = self.cpus.iter().filter_map(|cpu| cpu.at(begun)).filter(|s| s.end >= at);
-        let mut running = stretches.filter_map(|s| match s.on_cpu {
-            OnCpu::Task(other) if other != task => Some(other),
-            _ => None,
-        });
-        match (running.next(), running.next()) {
-            (Some(owner), None) => {
-                self.push(at, Ownership::Held(owner), Basis::Inferred, Rule::Spun)
+        let mut is_known = true;
+        let mut users = stretches.filter_map(|s| match s.on_cpu {
+            OnCpu::Task(other) => Some(other).filter(|o| *o != task && self.users.contains(o)),
+            OnCpu::Idle => None,
+            OnCpu::Unknown => {
+                is_known = false;
+                None
             }
-            _ => self.push(at, Ownership::Unknown, Basis::Unknown, Rule::Nothing),
-        }
+        });
+        let (owner, more) = (users.next(), users.count());
+        let is_at_once = at.since(begun).0 < AT_ONCE_NS;
+        let (owner, basis, rule) = match owner {
+            None if is_known => (Ownership::Free, Basis::Inferred, Rule::AtOnce),
+            Some(_) if is_at_once => (Ownership::Free, Basis::Inferred, Rule::AtOnce),
+            Some(owner) if more == 0 => (Ownership::Held(owner), Basis::Inferred, Rule::Spun),
+            _ => (Ownership::Unknown, Basis::Unknown, Rule::Nothing),
+        };
+        self.push(at, owner, basis, rule);
     }
 
     /// `task` had the lock until `owner` acquired it, and only its release is stamped later.

@@ -163,7 +163,7 @@ impl Fill<'_> {
     }
 
     /// To when `task` is on a CPU for the last time, `to` at the latest.
-    fn on_until(&self, task: TaskId, to: Timestamp) -> Timestamp {
+    pub(super) fn on_until(&self, task: TaskId, to: Timestamp) -> Timestamp {
         let Some(line) = self.tasks.get(task.index()) else { return to };
         let runs = line.between(self.at, to).iter().rfind(|i| !is_off_cpu(i.state));
         runs.map_or(to, |i| i.end.min(to))
