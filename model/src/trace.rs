@@ -156,6 +156,19 @@ impl Trace {
         recent.map(|&w| &self.waits[w]).find(|w| at < w.until)
     }
 
+    /// When the waiter was awake that the release of this hold woke; the release itself where it
+    /// woke nobody.
+    #[must_use]
+    pub fn woken_by_release(&self, hold: &Hold) -> Timestamp {
+        /// The wakeup follows its release at once.
+        const SOON_NS: u64 = 50_000;
+        let at = hold.released.latest;
+        let first = self.wakeups.partition_point(|w| w.waking < at);
+        let mut soon = self.wakeups[first..].iter().take_while(|w| w.waking.since(at).0 < SOON_NS);
+        let wakeup = soon.find(|w| w.waker == Some(hold.task));
+        wakeup.and_then(|w| w.arrival).unwrap_or(at)
+    }
+
     /// Whether a task was preempted while it is known to have had this lock.
     #[must_use]
     pub fn preempts_holders_of(&self, lock: LockId) -> bool {

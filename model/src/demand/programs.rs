@@ -96,7 +96,8 @@ impl Extract<'_> {
         if n_left_out > 0 {
             self.notes.insert(DemandNote::OutOfTime, n_left_out);
         }
-        let known = Known::of(programs.iter().map(|p| (p.info.comm, &p.build, &p.held[..])));
+        let tasks = programs.iter().map(|p| (p.info.comm, &p.build, &p.held[..]));
+        let known = Known::of(tasks, |hold| trace.woken_by_release(hold));
         Programs {
             programs,
             known,

@@ -7,7 +7,7 @@ use super::extract::DemandNote;
 use super::hidden;
 use super::program::{Build, Place};
 use super::{LockIndex, Op};
-use crate::{Hold, NameId, TaskId};
+use crate::{Hold, NameId, TaskId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A task name and a lock: sections of both alike are taken to be alike.
@@ -36,11 +36,17 @@ pub(super) struct Known {
 
 impl Known {
     /// Measures all holds of all tasks.
-    pub(super) fn of<'b>(tasks: impl Iterator<Item = (NameId, &'b Build, &'b [Held])>) -> Self {
+    ///
+    /// `woken_by` says when a waiter was awake that its owner's release woke: until then the
+    /// release took, which a release that wakes nobody does not.
+    pub(super) fn of<'b>(
+        tasks: impl Iterator<Item = (NameId, &'b Build, &'b [Held])>,
+        woken_by: impl Fn(&Hold) -> Timestamp,
+    ) -> Self {
         let mut known = Self::default();
         let mut slept_in: BTreeMap<Key, usize> = BTreeMap::new();
         for (name, build, holds) in tasks {
-            known.measure(name, build, holds, &mut slept_in);
+            known.measure((name, build), holds, &mut slept_in, &woken_by);
         }
         known.gaps.values_mut().for_each(|gaps| gaps.sort_unstable());
         for (key, lengths) in &mut known.lengths {
@@ -55,10 +61,10 @@ impl Known {
 
     fn measure(
         &mut self,
-        name: NameId,
-        build: &Build,
+        (name, build): (NameId, &Build),
         holds: &[Held],
         slept_in: &mut BTreeMap<Key, usize>,
+        woken_by: &impl Fn(&Hold) -> Timestamp,
     ) {
         // Where each lock was seen to be released last.
         let mut released: BTreeMap<LockIndex, Place> = BTreeMap::new();
@@ -67,7 +73,7 @@ impl Known {
             let was_released = released.remove(lock);
             let (from, to) = ends(build, hold);
             if hold.released.is_seen {
-                released.insert(*lock, to);
+                released.insert(*lock, build.place_at(woken_by(hold).0));
             }
             if let Some(before) = was_released.filter(|_| hold.acquired.is_seen)
                 && build.slept_between(before, from).is_none()
