@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 /// last; `u64::MAX` while it has not left.
 pub(super) type Seen = BTreeMap<CpuId, u64>;
 
+/// CPU time within which a program that pins itself does so.
+const BEGINNING_NS: u64 = 10_000_000;
+
 /// A task whose affinity in the sidecar is not what the recording shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OddAffinity {
@@ -95,6 +98,11 @@ impl Affinities<'_> {
         if exists {
             narrow_after(ops, until);
         }
+        let is_inside = seen.keys().any(|cpu| allowed.binary_search(cpu).is_ok());
+        if exists && is_inside && until < BEGINNING_NS {
+            // It was born elsewhere and pinned itself: nothing odd.
+            return (set, beside);
+        }
         let task = format!("{} ({})", self.names.text(info.comm), info.tid.0);
         self.odd.push(OddAffinity { task, allowed, seen: outside });
         (set, beside)
@@ -139,12 +147,13 @@ mod tests {
         (set.is_some(), ops, affinities.odd.iter().map(OddAffinity::text).collect())
     }
 
-    const RUN: Op = Op::Compute(Nanos(10));
+    const LONG: u64 = 10_000_000;
+    const RUN: Op = Op::Compute(Nanos(10 * LONG));
 
     #[test]
     fn a_task_is_pinned_where_it_was_last_seen_elsewhere() {
         let ops = [RUN, Op::Yield, RUN];
-        let (_, at_op, notes) = settled(&[1, 2], &[(0, 10), (1, 20)], &ops);
+        let (_, at_op, notes) = settled(&[1, 2], &[(0, 10 * LONG), (1, 20 * LONG)], &ops);
         assert_eq!(at_op, [RUN, Op::Yield, Op::KeepAffinity, RUN]);
         assert_eq!(
             notes,
@@ -153,10 +162,26 @@ mod tests {
               that changed; taken as allowed there until it leaves for the last time"
             ]
         );
-        let part = [Op::Compute(Nanos(4)), Op::KeepAffinity, Op::Compute(Nanos(6)), Op::Yield, RUN];
-        assert_eq!(settled(&[1], &[(0, 4)], &ops).1, part);
+        let part = [
+            Op::Compute(Nanos(4 * LONG)),
+            Op::KeepAffinity,
+            Op::Compute(Nanos(6 * LONG)),
+            Op::Yield,
+            RUN,
+        ];
+        assert_eq!(settled(&[1], &[(0, 4 * LONG)], &ops).1, part);
         assert_eq!(settled(&[1], &[(0, u64::MAX)], &ops).1, ops, "it never left");
         assert_eq!(settled(&[1], &[(1, 4)], &ops), (true, ops.to_vec(), vec![]));
+    }
+
+    #[test]
+    fn a_program_that_pins_itself_at_once_is_not_odd() {
+        let (_, ops, notes) = settled(&[1], &[(0, 50), (1, 20 * LONG)], &[RUN]);
+        assert_eq!(
+            ops,
+            [Op::Compute(Nanos(50)), Op::KeepAffinity, Op::Compute(Nanos(10 * LONG - 50))]
+        );
+        assert_eq!(notes, [""; 0]);
     }
 
     #[test]
