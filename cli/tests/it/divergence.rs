@@ -71,48 +71,48 @@ fn a_recording_on_two_cpus_beside_its_replay() {
         "diverge-2",
         &["replay", &file, "--diverge"],
         &expect![[r#"
-        affine-full-2cpus.dat · Linux 7.3.0-rc7 · 2 CPUs · 0.69 s · 15 tasks · 14 mutexes · nothing lost
-        recorded, beside its replay under none
+            affine-full-2cpus.dat · Linux 7.3.0-rc7 · 2 CPUs · 0.69 s · 15 tasks · 14 mutexes · nothing lost
+            recorded, beside its replay under none
 
-        the first decision that differs: of trace-cmd (65)
-          recorded  3.100343 s  computes 0.128 ms, spins for lock 0xffffffff8231bb20
-          replayed  3.100888 s  computes 0.576 ms, sleeps
-          rule      the lock is free (__mutex_trylock_fast())
-          4 turns on CPUs agree before it; 0 slipped, and agreed again at once
+            the first decision that differs: of trace-cmd (65)
+              recorded  3.100343 s  computes 0.128 ms, spins for lock 0xffffffff8231bb20
+              replayed  3.100888 s  computes 0.576 ms, sleeps
+              rule      the lock is free (__mutex_trylock_fast())
+              4 turns on CPUs agree before it; 0 slipped, and agreed again at once
 
-        what it comes to                    recorded     replayed    otherwise   times
-        kworker/0:1        wants a CPU      11.82 ms     0.030 ms     11.79 ms   1 -> 1
-        kworker/0:1        asleep, gone    687.19 ms    698.98 ms     11.79 ms   2 -> 2
-        don                asleep, gone    390.04 ms    380.97 ms     9.069 ms   62 -> 59
-        bg0                lock waits       1.385 ms     9.604 ms     8.218 ms   1 -> 2
-        own                lock waits       3.514 ms     10.96 ms     7.452 ms   3 -> 2
-        don                lock waits      248.88 ms    256.25 ms     7.366 ms   37 -> 40
-        rcu_preempt        wants a CPU      12.38 ms     5.875 ms     6.512 ms   24 -> 25
-        rcu_preempt        asleep, gone    686.10 ms    692.61 ms     6.508 ms   25 -> 25
-        own                wants a CPU     412.52 ms    406.19 ms     6.330 ms   49 -> 47
-        hog11              wants a CPU     280.56 ms    275.36 ms     5.204 ms   61 -> 58
-        hog10              wants a CPU     279.31 ms    275.75 ms     3.560 ms   55 -> 58
-        bg0                asleep, gone    374.14 ms    370.64 ms     3.502 ms   204 -> 202
-        and 30 smaller ones; --json has all
-        times: how often a CPU was left, a wakeup came, a sleep or a wait for a lock began
+            what it comes to                    recorded     replayed    otherwise   times
+            bg0                lock waits       1.385 ms     9.604 ms     8.218 ms   1 -> 2
+            bg0                wants a CPU      44.80 ms     37.07 ms     7.734 ms   205 -> 206
+            own                lock waits       3.514 ms     10.93 ms     7.416 ms   3 -> 3
+            own                wants a CPU     412.52 ms    405.39 ms     7.135 ms   49 -> 47
+            rcu_preempt        wants a CPU      12.38 ms     5.875 ms     6.512 ms   24 -> 25
+            rcu_preempt        asleep, gone    686.10 ms    692.32 ms     6.215 ms   25 -> 25
+            don                asleep, gone    390.04 ms    384.76 ms     5.285 ms   62 -> 59
+            don                lock waits      248.88 ms    252.99 ms     4.109 ms   37 -> 39
+            hog10              wants a CPU     279.31 ms    275.37 ms     3.941 ms   55 -> 58
+            don                CPU time         51.79 ms     47.95 ms     3.839 ms   101 -> 100  not conserved
+            hog11              wants a CPU     280.56 ms    276.90 ms     3.658 ms   61 -> 58
+            hog10              CPU time        228.08 ms    230.41 ms     2.332 ms   189 -> 210
+            and 30 smaller ones; --json has all
+            times: how often a CPU was left, a wakeup came, a sleep or a wait for a lock began
 
-        where these tasks themselves part from the recording
-          kworker/0:1 (11): wake placement: an idle CPU (select_idle_sibling())
-            recorded  3.216768 s  is woken by an interrupt, onto CPU 0
-            replayed  3.216745 s  is woken by an interrupt, onto CPU 1
-          don (68): the program computes (the demand: Op::Compute)
-            recorded  3.273134 s  computes 8.096 ms, sleeps for lock 0xffffffffa0201020
-            replayed  3.264154 s  computes 0.759 ms, sleeps for lock 0xffffffffa0201020
-          bg0 (69): a waiter sleeps (__mutex_lock_common())
-            recorded  3.284382 s  computes 1.696 ms, sleeps
-            replayed  3.282823 s  computes 0.025 ms, sleeps for lock 0xff11000100da8d58
-          own (70): a waiter spins (mutex_optimistic_spin())
-            recorded  3.529573 s  computes 1.455 ms, sleeps
-            replayed  3.533890 s  computes 0.024 ms, spins for lock 0xffffffffa0201020
-          rcu_preempt (14): a sleep ends (the demand: SleepEnd)
-            recorded  3.103118 s  is woken by an interrupt after 2.827 ms, onto CPU 0
-            replayed  3.102764 s  is woken by an interrupt after 2.384 ms, onto CPU 0
-    "#]],
+            where these tasks themselves part from the recording
+              bg0 (69): a waiter sleeps (__mutex_lock_common())
+                recorded  3.284382 s  computes 1.696 ms, sleeps
+                replayed  3.282823 s  computes 0.025 ms, sleeps for lock 0xff11000100da8d58
+              own (70): a waiter spins (mutex_optimistic_spin())
+                recorded  3.559457 s  computes 1.575 ms, sleeps
+                replayed  3.563778 s  computes 0.023 ms, spins for lock 0xffffffffa0201020
+              rcu_preempt (14): a sleep ends (the demand: SleepEnd)
+                recorded  3.103118 s  is woken by an interrupt after 2.827 ms, onto CPU 0
+                replayed  3.102764 s  is woken by an interrupt after 2.384 ms, onto CPU 0
+              don (68): the program computes (the demand: Op::Compute)
+                recorded  3.273134 s  computes 8.096 ms, sleeps for lock 0xffffffffa0201020
+                replayed  3.264154 s  computes 0.759 ms, sleeps for lock 0xffffffffa0201020
+              hog10 (71): the lock is free (__mutex_trylock_fast())
+                recorded  3.272166 s  computes 4.062 ms, sleeps for lock 0xff11000100da8d58
+                replayed  3.285145 s  computes 12.57 ms, sleeps
+        "#]],
     );
 }
 

@@ -81,7 +81,13 @@ impl Affinities<'_> {
         seen: &Seen,
         ops: &mut Vec<Op>,
     ) -> (Option<CpuSet>, Option<CpuSet>) {
-        let Some(sidecar) = sidecar else { return (None, None) };
+        let Some(sidecar) = sidecar else {
+            let bound = bound_by_name(self.names.text(info.comm));
+            let fits = |cpu: &CpuId| {
+                self.machine.binary_search(cpu).is_ok() && seen.keys().all(|other| other == cpu)
+            };
+            return (bound.filter(fits).map(|cpu| CpuSet::of(&[cpu])), None);
+        };
         let mut allowed: Vec<CpuId> = sidecar.iter().map(|cpu| CpuId(*cpu)).collect();
         allowed.sort_unstable();
         allowed.dedup();
@@ -107,6 +113,21 @@ impl Affinities<'_> {
         self.odd.push(OddAffinity { task, allowed, seen: outside });
         (set, beside)
     }
+}
+
+/// The CPU of a kernel thread that is bound to one, by its name.
+///
+/// # Source
+///
+/// `smpboot_thread_fn` in `kernel/smpboot.c`; `create_worker` in `kernel/workqueue.c`, where
+/// unbound workers are named `kworker/u`.
+fn bound_by_name(comm: &str) -> Option<CpuId> {
+    const PER_CPU: [&str; 5] = ["ksoftirqd/", "migration/", "cpuhp/", "rcuc/", "irq_work/"];
+    let number = match comm.strip_prefix("kworker/") {
+        Some(worker) => worker.split_once(':')?.0,
+        None => PER_CPU.iter().find_map(|prefix| comm.strip_prefix(prefix))?,
+    };
+    number.parse().ok().map(CpuId)
 }
 
 /// Inserts the change behind everything a program does in its first `total` ns of CPU time.
@@ -172,6 +193,14 @@ mod tests {
         assert_eq!(settled(&[1], &[(0, 4 * LONG)], &ops).1, part);
         assert_eq!(settled(&[1], &[(0, u64::MAX)], &ops).1, ops, "it never left");
         assert_eq!(settled(&[1], &[(1, 4)], &ops), (true, ops.to_vec(), vec![]));
+    }
+
+    #[test]
+    fn kernel_threads_of_one_cpu_are_known_by_their_names() {
+        let bound = ["kworker/3:1", "kworker/12:0H", "ksoftirqd/0", "migration/7"];
+        assert_eq!(bound.map(bound_by_name), [3, 12, 0, 7].map(|cpu| Some(CpuId(cpu))));
+        let free = ["kworker/u8:2", "kworker/R-mm", "rcu_preempt", "ksoftirqd", "migration/x", ""];
+        assert_eq!(free.map(bound_by_name), [None; 6]);
     }
 
     #[test]
