@@ -242,9 +242,20 @@ fn act(step: Option<&Step>, who: &Who<'_>) -> Act {
 }
 
 fn difference((a, b): Pair<'_>, place: Place, who: &Who<'_>) -> Difference {
+    let computed = |step: Option<&Step>| step.map_or(0, |s| s.computed);
     let rule = match (a.map(|s| s.what), b.map(|s| s.what)) {
         (Some(What::Woken(on, ..)), Some(What::Woken(other, ..))) if on == other => {
             b.map_or(Rule::Follows, |s| s.woken_by)
+        }
+        // A replay computes what was recorded, so it is another wait: of the earlier one, the other
+        // side found the lock free.
+        (Some(What::Waits(x, _)), Some(What::Waits(y, _)))
+            if x == y && computed(a) + LOOSE_NS < computed(b) =>
+        {
+            Rule::LockFree
+        }
+        (Some(What::Waits(..)), Some(What::Waits(..))) if computed(b) + LOOSE_NS < computed(a) => {
+            b.map_or(Rule::Follows, |s| s.rule)
         }
         (Some(x), Some(y)) if x == y => Rule::Computes,
         (Some(What::Waits(x, _)), Some(What::Waits(y, how))) if x == y => match how {

@@ -189,6 +189,35 @@ fn a_lock_that_nobody_holds() {
     );
 }
 
+/// A replay computes what was recorded: who computes for longer before it waits is taken to have
+/// had the lock for nothing before.
+#[test]
+fn a_wait_that_comes_later() {
+    let later = INVERSION.replace("lock m run 1 unlock m", "run 3 lock m run 1 unlock m");
+    check(
+        INVERSION,
+        &later,
+        Policy::None,
+        &expect![[r#"
+        1000 us, Task("high (1)"): the lock is free
+        Waits { lock: "0xffff888000000000", how: Sleeps, computed_ns: 0 }
+        Waits { lock: "0xffff888000000000", how: Sleeps, computed_ns: 3000000 }
+        slips 0
+    "#]],
+    );
+    check(
+        &later,
+        INVERSION,
+        Policy::None,
+        &expect![[r#"
+        1000 us, Cpu(0): a waiter sleeps
+        Ran { task: Some("high (1)"), ns: 3000000, end: LockSleeps, next: Some("med (2)") }
+        Ran { task: Some("high (1)"), ns: 0, end: LockSleeps, next: Some("low (3)") }
+        slips 0
+    "#]],
+    );
+}
+
 #[test]
 fn tolls_say_what_is_not_conserved() {
     let found = side_by_side(PLAIN, &PLAIN.replace("run 1", "run 3"), Policy::None);

@@ -106,7 +106,7 @@ fn a_recording_on_two_cpus_beside_its_replay() {
               rcu_preempt (14): a sleep ends (the demand: SleepEnd)
                 recorded  3.103118 s  is woken by an interrupt after 2.827 ms, onto CPU 0
                 replayed  3.102764 s  is woken by an interrupt after 2.384 ms, onto CPU 0
-              don (68): the program computes (the demand: Op::Compute)
+              don (68): a waiter sleeps (__mutex_lock_common())
                 recorded  3.273134 s  computes 8.096 ms, sleeps for lock 0xffffffffa0201020
                 replayed  3.264154 s  computes 0.759 ms, sleeps for lock 0xffffffffa0201020
               hog10 (71): the lock is free (__mutex_trylock_fast())
