@@ -1,5 +1,6 @@
 //! A running task takes its program's steps until one needs time.
 
+use crate::decision::Rule;
 use crate::engine::Engine;
 use crate::group::Goes;
 use crate::sched::Entry;
@@ -100,7 +101,7 @@ impl Engine<'_> {
                 true
             }
             Phase::LeaveLock(lock) => {
-                self.emit_end(cpu, lock);
+                self.emit_end(cpu, lock, Rule::SleepEnds);
                 self.set_phase(t, Phase::Program);
                 true
             }
@@ -311,12 +312,14 @@ impl Engine<'_> {
             return;
         }
         self.tasks[target.index()].awaits_wake = false;
+        self.rule = Rule::ProgramWakes;
         self.wake(p, waker);
     }
 
     pub(crate) fn timer_wake(&mut self, t: T, generation: u32) {
         if self.task(t).sleep_generation == generation {
             let cpu = self.task(t).cpu;
+            self.rule = Rule::SleepEnds;
             self.wake(t, Waker::Interrupt(cpu));
         }
     }
@@ -325,7 +328,7 @@ impl Engine<'_> {
     pub(crate) fn arrive(&mut self, t: T) {
         let cpu = self.allowed_or_first(t, self.task(t).cpu);
         self.load_op(t);
-        self.wake_new(t, cpu, Waker::Interrupt(cpu));
+        self.wake_new(t, cpu, Waker::Interrupt(cpu), Rule::Arrives);
     }
 
     /// The first release after `now` of a task with releases at `phase` plus multiples of `period`.
@@ -371,7 +374,7 @@ impl Engine<'_> {
         self.tasks[p as usize].wake_cpu = cpu;
         self.tasks[p as usize].cpu = cpu;
         let dest = self.select_idlest(p, cpu);
-        self.wake_new(p, dest, Waker::Task(cpu));
+        self.wake_new(p, dest, Waker::Task(cpu), Rule::PlaceNew);
     }
 
     fn set_sched(&mut self, cpu: usize, t: T, params: SchedParams) {
@@ -404,7 +407,7 @@ impl Engine<'_> {
             self.set_donor(cpu, t);
             self.cpus[cpu].next_class = class;
         }
-        self.resched(cpu, 0);
+        self.resched(cpu, 0, Rule::ClassChanges);
     }
 
     /// Kernel model 5.11.
@@ -423,6 +426,6 @@ impl Engine<'_> {
             }
             Class::Stop | Class::Deadline | Class::Idle => {}
         }
-        self.resched(cpu, 0);
+        self.resched(cpu, 0, Rule::Yields);
     }
 }
