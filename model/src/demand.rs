@@ -22,6 +22,7 @@ mod unbroken;
 mod unseen;
 mod wake;
 
+pub use crate::script::write;
 pub use contention::Cover;
 pub use extract::{Choices, DemandNote, extract, extract_with};
 pub use latency::{DEEP_NS, SwitchCause, SwitchCauses};

@@ -1,6 +1,7 @@
 //! Every form of a scenario once, and every message it can be refused with.
 
 use super::*;
+use crate::{Nanos, Timestamp};
 use expect_test::{Expect, expect};
 
 const CLASSIC: &str = "\
@@ -25,7 +26,8 @@ moves H
 fn a_scenario_is_machine_tasks_and_expectations() {
     let script = parse(CLASSIC).expect("valid");
     assert_eq!(script.machine.base_slice, Nanos(700_000));
-    assert_eq!(script.locks, ["m"]);
+    let names: Vec<&str> = script.locks.iter().map(|lock| lock.name.as_str()).collect();
+    assert_eq!(names, ["m"]);
     let h = &script.tasks[2];
     assert_eq!((h.name.as_str(), h.class), ("H", Class::Fifo(50)));
     assert_eq!(h.start, Start::At(Timestamp(2_000_000)));
@@ -54,28 +56,28 @@ fn every_setting_and_attribute_is_read() {
     .expect("valid");
     let ms = |n: u64| Nanos(n * 1_000_000);
     let machine = Machine {
-        cpus_per_core: 1,
-        cpus_per_cache: 4096,
-        cpus_per_node: 4096,
-        cpus: 2,
+        cpus: CpuList::first(2),
         hz: 250,
         tick_phase: Nanos(500_000),
         hrtick: false,
         base_slice: ms(3),
         preemption: Preemption::Lazy,
         end: Some(Timestamp(20_000_000)),
+        ..Machine::default()
     };
     assert_eq!(script.machine, machine);
     assert_eq!(script.not_yet.as_deref(), Some("no deadline class"));
     let [a, b] = &script.tasks[..] else { panic!("two tasks") };
     assert_eq!((a.class, a.slice), (Class::Idle(3), Some(Nanos(500_000))));
-    assert_eq!((a.cpu, a.allowed.clone()), (CpuId(1), vec![CpuId(0), CpuId(1)]));
+    assert_eq!((a.cpu, a.allowed.clone()), (CpuId(1), Allowed::Listed(CpuList::first(2))));
     assert_eq!((a.start, a.fair.map(|f| f.lag_ns)), (Start::Asleep, Some(-500_000)));
-    assert_eq!(a.steps, [Step::Wait, Step::Yield, Step::Wake(1), Step::Exit]);
+    assert_eq!(a.steps, [Step::Wait(Asleep::default()), Step::Yield, Step::Wake(1), Step::Exit]);
     assert_eq!(b.class, Class::Deadline { budget: ms(2), deadline: ms(10), period: ms(20) });
     let place = FairPlace { vruntime_ns: 1_000_000, deadline_ns: 3_000_000, lag_ns: 0 };
     assert_eq!((b.fair, b.holds.clone()), (Some(place), vec![0]));
-    assert_eq!(b.steps[3..], [Step::Sleep(ms(1)), Step::SleepUntil(Timestamp(9_000_000))]);
+    let asleep = Asleep::default();
+    let sleeps = [Step::Sleep(ms(1), asleep), Step::SleepUntil(Timestamp(9_000_000), asleep)];
+    assert_eq!(b.steps[3..], sleeps);
 }
 
 #[test]
@@ -96,13 +98,13 @@ fn unknown_words_are_named_with_their_line() {
     check(
         "cpus 1\nL fair lokc m",
         expect![
-            "at line 2: `lokc` is unknown; attributes are fair, batch, idle, nice, fifo, rr, dl, stop, slice, cpu, allowed, at, asleep, in, holds, vruntime, deadline, lag; steps are run, lock, lock-interruptible, trylock, unlock, sleep, sleep-until, wait, wake, signal, yield, exit"
+            "at line 2: `lokc` is unknown; attributes are fair, batch, idle, nice, fifo, rr, dl, stop, params, slice, cpu, allowed, at, asleep, forked, in, holds, vruntime, deadline, lag, comm, tid, prio, parent, ended, until, as-recorded; steps are run, lock, lock-interruptible, trylock, trylock-failed, unlock, sleep, sleep-until, sleep-every, wait, wake, signal, fork, set, yield, exit, round, round-once, may-end, rounds-over, ..."
         ],
     );
     check(
         "L run 1 4",
         expect![
-            "at line 1: `4` is out of place; attributes are fair, batch, idle, nice, fifo, rr, dl, stop, slice, cpu, allowed, at, asleep, in, holds, vruntime, deadline, lag; steps are run, lock, lock-interruptible, trylock, unlock, sleep, sleep-until, wait, wake, signal, yield, exit"
+            "at line 1: `4` is out of place; attributes are fair, batch, idle, nice, fifo, rr, dl, stop, params, slice, cpu, allowed, at, asleep, forked, in, holds, vruntime, deadline, lag, comm, tid, prio, parent, ended, until, as-recorded; steps are run, lock, lock-interruptible, trylock, trylock-failed, unlock, sleep, sleep-until, sleep-every, wait, wake, signal, fork, set, yield, exit, round, round-once, may-end, rounds-over, ..."
         ],
     );
     check("hrtick maybe", expect!["at line 1: `hrtick` is on or off, not `maybe`"]);
@@ -112,7 +114,10 @@ fn unknown_words_are_named_with_their_line() {
     );
     check("not now", expect!["at line 1: `not` begins `not yet: REASON`, and nothing else"]);
     check("cpus 1 2", expect!["at line 1: `2` is one word too many"]);
-    check("L@1 run 1", expect!["at line 1: `L@1`: a name is of letters, digits and _"]);
+    check(
+        "L@1 run 1",
+        expect!["at line 1: `L@1`: a name is of letters, digits and _.-/: or stands in quotes"],
+    );
     check("A wake B", expect!["at line 1: no task is `B`"]);
 }
 
@@ -135,7 +140,10 @@ fn numbers_must_be_numbers_of_the_right_kind() {
 
 #[test]
 fn a_task_must_make_sense() {
-    check("L run 1\nL run 2", expect!["at line 2: there is a task `L` already"]);
+    check(
+        "L run 1\nL run 2",
+        expect!["at line 2: there is a task `L` already; give it another name and `comm L`"],
+    );
     check(
         "L run 1 fifo 3",
         expect!["at line 1: `fifo` stands after a step; attributes come first"],
@@ -144,14 +152,26 @@ fn a_task_must_make_sense() {
     check(
         "L asleep run 1",
         expect![
-            "at line 1: task `L` begins asleep; its first step must be sleep, sleep-until or wait"
+            "at line 1: task `L` begins asleep; its first step must be sleep, sleep-until, sleep-every or wait; the attribute `as-recorded` takes it as it is"
         ],
     );
-    check("L lock m lock m", expect!["at line 1: task `L` locks `m`, which it holds"]);
-    check("L unlock m", expect!["at line 1: task `L` unlocks `m`, which it does not hold"]);
+    check(
+        "L lock m lock m",
+        expect![
+            "at line 1: task `L` locks `m`, which it holds; the attribute `as-recorded` takes it as it is"
+        ],
+    );
+    check(
+        "L unlock m",
+        expect![
+            "at line 1: task `L` unlocks `m`, which it does not hold; the attribute `as-recorded` takes it as it is"
+        ],
+    );
     check(
         "cpus 2\nL cpu 0 allowed 1 run 1",
-        expect!["at line 2: task `L` starts on CPU 0, where it is not allowed"],
+        expect![
+            "at line 2: task `L` starts on CPU 0, where it is not allowed; the attribute `as-recorded` takes it as it is"
+        ],
     );
     check("  run 1", expect!["at line 1: this line continues a task, but none is above it"]);
 }
