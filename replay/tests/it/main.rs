@@ -10,3 +10,4 @@ mod random;
 mod rounds;
 mod scenario;
 mod timeline;
+mod written;
