@@ -144,10 +144,10 @@ impl SchedParams {
     #[must_use]
     pub fn kernel_prio(&self) -> i32 {
         match self.policy {
-            SchedPolicy::Fifo | SchedPolicy::Rr => 99 - self.rt_priority,
+            SchedPolicy::Fifo | SchedPolicy::Rr => 99i32.saturating_sub(self.rt_priority),
             SchedPolicy::Deadline => -1,
             SchedPolicy::Stop => 0,
-            _ => 120 + self.nice,
+            _ => self.nice.saturating_add(120),
         }
     }
 

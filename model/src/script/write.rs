@@ -133,13 +133,17 @@ fn allowed(affinity: Option<&CpuSet>, start: Start, cpu: CpuId) -> Allowed {
 
 /// The steps of a program with the places of its loop, and whether it goes on behind them.
 fn steps(task: &TaskDemand) -> (Vec<Step>, bool) {
+    let marks = task.rounds.as_ref().map(rounds::marks).unwrap_or_default();
     let ops = match &task.ops[..] {
         // A task exits after its last step.
-        [rest @ .., Op::Exit] if rest.last() != Some(&Op::Exit) => rest,
+        [rest @ .., Op::Exit]
+            if rest.last() != Some(&Op::Exit) && marks.iter().all(|(at, _)| *at <= rest.len()) =>
+        {
+            rest
+        }
         all => all,
     };
-    let mut marks =
-        task.rounds.as_ref().map(rounds::marks).unwrap_or_default().into_iter().peekable();
+    let mut marks = marks.into_iter().peekable();
     let mut steps = Vec::new();
     for (n, op) in ops.iter().enumerate() {
         while let Some((_, mark)) = marks.next_if(|(at, _)| *at <= n) {

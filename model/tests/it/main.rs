@@ -13,3 +13,4 @@ mod recorded;
 mod shorthand;
 mod soup;
 mod states;
+mod written;

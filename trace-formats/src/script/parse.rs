@@ -45,7 +45,7 @@ pub(super) struct Draft<'t> {
     groups: BTreeMap<Cow<'t, str>, usize>,
     /// Settings that name something for every CPU, and the end: checked when all settings are known.
     pub(super) to_check: Vec<Word<'t>>,
-    /// 64-bit words of CPU sets that may still be named.
+    /// 64-bit words that the CPU sets named so far take.
     pub(super) set_words_used: u64,
 }
 

@@ -211,13 +211,14 @@ fn allowed(word: Word<'_>, task: &mut Task, draft: &mut Draft<'_>) -> Result<(),
     if last >= SET_END {
         return Err(word.error(format!("CPU {last} is none; numbers end at {}", SET_END - 1)));
     }
-    draft.set_words_used += u64::from(last / 64) + 1;
+    let all = match std::mem::take(&mut task.allowed) {
+        Allowed::Listed(before) => before.and(list),
+        _ => list,
+    };
+    draft.set_words_used += u64::from(all.last().map_or(0, |cpu| cpu.0) / 64) + 1;
     if draft.set_words_used > MOST_SET_WORDS {
         return Err(word.error("the tasks of this file may run on too many CPUs: `allowed all`"));
     }
-    task.allowed = match std::mem::take(&mut task.allowed) {
-        Allowed::Listed(before) => Allowed::Listed(before.and(list)),
-        _ => Allowed::Listed(list),
-    };
+    task.allowed = Allowed::Listed(all);
     Ok(())
 }
