@@ -73,10 +73,14 @@ fn names(demand: &Demand) -> Vec<String> {
             return (*comm).to_owned();
         }
         let called = if comm.is_empty() { "task" } else { comm };
-        let mut name = format!("{called}.{}", task.info.tid.0);
+        let numbered = format!("{called}.{}", task.info.tid.0);
+        let mut name = numbered.clone();
         // A thread id is used again, and a name may be any other's with a number.
-        while !taken.insert(name.clone()) {
-            name.push('+');
+        for again in 2_u32.. {
+            if taken.insert(name.clone()) {
+                break;
+            }
+            name = format!("{numbered}.{again}");
         }
         name
     };

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a recording beside the repository is a file")]
 #![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
+mod demands;
 mod grammar;
 mod listing;
 mod odd;
