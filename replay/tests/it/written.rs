@@ -1,6 +1,7 @@
 //! The law of the written demand: read back, it is the same demand, and gives the same schedule.
 
 use crate::identity::{is_trace, open};
+use fixtures::Dice;
 use model::demand::TaskDemand;
 use model::{Demand, Event, Names, TaskInfo};
 use replay::{Options, Policy};
@@ -32,8 +33,8 @@ fn events(demand: &Demand, policy: Policy) -> Vec<Event> {
     replay::replay(demand, policy, &Options::default()).recording.events
 }
 
-/// Writes, reads, compares, and replays both; the text.
-fn check(demand: &Demand, what: &str) -> String {
+/// Writes, reads and compares; the demand that was read, and the one it must be.
+fn check_text(demand: &Demand, what: &str) -> (Demand, Demand) {
     let text = written(demand);
     let script = script::parse(&text).unwrap_or_else(|e| panic!("{what}: {e}"));
     let (demand, back) = (comparable(demand), Demand::from_script(&script));
@@ -55,12 +56,17 @@ fn check(demand: &Demand, what: &str) -> String {
         );
     }
     assert_eq!(written(&back), text, "{what}");
-    let columns = text.lines().map(|line| line.chars().count()).max();
+    (back, demand)
+}
+
+/// Writes, reads, compares, and replays both.
+fn check(demand: &Demand, what: &str) {
+    let columns = written(demand).lines().map(|line| line.chars().count()).max();
     assert!(columns <= Some(100), "{what}: a line of {columns:?} columns");
+    let (back, demand) = check_text(demand, what);
     for policy in [Policy::None, Policy::Pe73] {
         assert!(events(&back, policy) == events(&demand, policy), "{what} under {policy}");
     }
-    text
 }
 
 fn check_recording(path: &Path) {
@@ -97,6 +103,28 @@ fn every_scenario_comes_back_from_its_text() {
         let script = script::parse(&fixtures::text(&file)).expect("a script");
         check(&Demand::from_script(&script), &file);
     }
+}
+
+/// What a damaged recording still says may be odd, but it can be said.
+#[test]
+fn damaged_recordings_come_back_from_their_text() {
+    let mut dice = Dice::new(23);
+    let mut tasks = 0;
+    for name in ["classic3-full.dat", "localhandoff-full.report.txt", "pipe-inversion.perf.data"] {
+        let bytes = fixtures::bytes(&format!("recorded/{name}"));
+        for n in 0..12 {
+            let mut damaged = bytes.clone();
+            for _ in 0..1 + dice.roll(60) {
+                // The events, not the formats in front of them.
+                let at = damaged.len() / 3 + dice.position(damaged.len() * 2 / 3);
+                damaged[at] = dice.byte();
+            }
+            let Ok(recording) = trace_formats::read(&damaged) else { continue };
+            let (demand, _) = model::demand::extract(&recording, None);
+            tasks += check_text(&demand, &format!("{name}, damage {n}")).0.tasks.len();
+        }
+    }
+    assert!(tasks > 300, "only {tasks} tasks came back");
 }
 
 #[test]
