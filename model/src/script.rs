@@ -15,12 +15,22 @@ use std::fmt;
 /// Writes a demand as the text of a scenario: `trace_formats::script` reads it, and
 /// [`Demand::from_script`] makes the same demand of that.
 ///
-/// The same demand gives the same bytes. What people only need to know when they read the
-/// recorded schedule back, [`Demand::stretches`], is left out.
+/// The same demand gives the same bytes. [`Demand::stretches`] is left out: only a replay of the
+/// recorded schedule asks for it, and that needs the recording anyway.
 ///
 /// # Errors
 ///
 /// When `out` fails.
+///
+/// ```
+/// use trace_formats::script::parse;
+///
+/// let text = "end 20\n\nL  at 2  run 4  lock m0  run 1.5  unlock m0\n";
+/// let demand = model::Demand::from_script(&parse(text).expect("a scenario"));
+/// let mut out = String::new();
+/// model::demand::write(&demand, &mut out).expect("a string takes anything");
+/// assert_eq!(out, text);
+/// ```
 pub fn write(demand: &Demand, out: &mut impl fmt::Write) -> fmt::Result {
     write!(out, "{}", demand.to_script())
 }
