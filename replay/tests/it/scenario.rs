@@ -68,6 +68,7 @@ scenarios! {
     t08_fork_and_class
     t09_missed_release
     t10_rounds
+    t11_old_replenishment
 }
 
 fn file_of(test: &str) -> String {
