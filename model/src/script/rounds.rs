@@ -30,15 +30,14 @@ pub(super) fn read(steps: &[Step], until: Option<Timestamp>) -> Option<Rounds> {
 
 /// Every place of a loop, with the op it stands in front of.
 pub(super) fn marks(rounds: &Rounds) -> Vec<(usize, Mark)> {
-    let last = rounds.seams.len().saturating_sub(1);
-    let mut repeatable = rounds.repeatable.iter().map(|round| round.start).peekable();
+    let mut repeatable = rounds.repeatable.iter().peekable();
+    let ends = rounds.seams.iter().skip(1).map(Some).chain([None]);
     let mut marks: Vec<(usize, Mark)> = Vec::new();
-    for (n, seam) in rounds.seams.iter().enumerate() {
-        let again = repeatable.next_if_eq(seam).is_some();
-        let mark = match again {
-            _ if n == last => Mark::RoundsOver,
-            true => Mark::Round,
-            false => Mark::RoundOnce,
+    for (seam, end) in rounds.seams.iter().zip(ends) {
+        let mark = match end {
+            None => Mark::RoundsOver,
+            Some(end) if repeatable.next_if_eq(&&(*seam..*end)).is_some() => Mark::Round,
+            Some(_) => Mark::RoundOnce,
         };
         marks.push((*seam, mark));
     }
