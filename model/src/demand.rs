@@ -26,6 +26,7 @@ mod unseen;
 mod wake;
 mod waker;
 
+pub use crate::script::write;
 pub use affinity::OddAffinity;
 pub use contention::Cover;
 pub use extract::DemandNote;
@@ -166,10 +167,10 @@ impl SchedParams {
     #[must_use]
     pub fn kernel_prio(&self) -> i32 {
         match self.policy {
-            SchedPolicy::Fifo | SchedPolicy::Rr => 99 - self.rt_priority,
+            SchedPolicy::Fifo | SchedPolicy::Rr => 99i32.saturating_sub(self.rt_priority),
             SchedPolicy::Deadline => -1,
             SchedPolicy::Stop => 0,
-            _ => 120 + self.nice,
+            _ => self.nice.saturating_add(120),
         }
     }
 

@@ -164,6 +164,15 @@ impl CpuSet {
         Self((0..n).map(|at| word(self, at) | word(other, at)).collect())
     }
 
+    /// Every CPU in the set, ascending.
+    pub fn cpus(&self) -> impl Iterator<Item = CpuId> {
+        let bits = |(base, word): (u32, &u64)| {
+            let word = *word;
+            (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| CpuId(base + bit))
+        };
+        (0..).step_by(64).zip(&self.0).flat_map(bits)
+    }
+
     /// How many CPUs are in the set.
     #[must_use]
     pub fn len(&self) -> u32 {

@@ -399,6 +399,9 @@ impl Engine<'_> {
         task.prio = params.kernel_prio();
         task.class = class;
         task.fair.relative_deadline = false;
+        if class != Class::Deadline {
+            task.dl.throttled = false;
+        }
         if class == Class::Deadline {
             self.dl_wake(t);
         }

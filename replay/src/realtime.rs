@@ -114,7 +114,12 @@ impl Engine<'_> {
         self.resched(cpu, self.costs.slice_end, Rule::BudgetOver);
     }
 
+    /// A throttled task's next period begins. Who is boosted meanwhile, or of another class, runs
+    /// already.
     pub(crate) fn dl_replenish(&mut self, t: T) {
+        if !self.task(t).dl.throttled {
+            return;
+        }
         let cpu = self.task(t).cpu;
         self.account(cpu);
         self.cpus[cpu].dirty = true;

@@ -1,4 +1,7 @@
-//! `*.sched`: scenarios written by hand, with the schedule each policy must answer with.
+//! `*.sched`: scenarios, with the schedule each policy must answer with; and demands of recordings.
+//!
+//! People write the former by hand, and the latter are written by `Script`'s own `Display`. It is
+//! one language, and every demand can be said in it.
 //!
 //! All times are milliseconds with up to six decimals, read as whole
 //! nanoseconds. `#` starts a comment. A file has three parts.
@@ -6,18 +9,27 @@
 //! **The machine**, one setting a line, all optional:
 //!
 //! ```text
-//! cpus 2              CPUs 0 and 1; default 1
+//! cpus 2              CPUs 0 and 1; default 1. `cpus 0-3,8` are these, `cpus 5-5` is only CPU 5
 //! per-core 2          CPUs 0 and 1 share a core, and so on; default 1
 //! per-cache 4         CPUs that share a last-level cache; default all
 //! per-node 4          CPUs of a node; default all
+//! cores 0 1 0 1       the same with a number for each CPU; so are `caches` and `nodes`
 //! hz 1000             ticks per second
 //! tick-phase 0        distance of the ticks from whole periods
 //! hrtick on           whether slice ends are timed precisely
 //! slice 2.8           EEVDF base slice; default as a kernel on this many CPUs
 //! preemption full     or lazy, voluntary, none
-//! end 20              the drawn part ends here; for endless tasks
+//! newidle 1024        how often a CPU that goes idle takes work from others, of 1024 times; `?`: not
+//!                     known; one number for all CPUs, or one for each
+//! latency wake-busy 0.012 wake-idle 0.02 wake-deep 0.03 slice-end 0.01    default 0 each
+//! assumed "HZ=1000"   what is only assumed of this machine; for people
+//! start 39623617.5    when the schedule begins on the trace's clock; default 0
+//! end 20              the drawn part ends here; for endless tasks. It is on the same clock
+//! mutex m 0xffff8880  where a lock lies; `rwsem` and `rt-mutex` too
 //! rwsem m             m is an rwsem (locked for writing), not a mutex
 //! rt-mutex m          m is an rt_mutex, as the kernel's side of a PI futex is
+//! mutex m preempted   holders are preempted, also where the kernel is not preemptible
+//! rwsem m flags read  as `contention_begin` names it: spin, read, write, rt, percpu, mutex, with `+`
 //! group g weight 200  a cgroup and its cpu.weight; `group h in g weight 50` is one in g
 //! not yet: REASON     what is missing before this scenario can run
 //! ```
@@ -29,18 +41,42 @@
 //! L  fair nice 5  cpu 1  at 0  lock m  run 4  unlock m
 //! ```
 //!
-//! Classes are `fair`, `batch`, `idle` (each with `nice N`), `fifo N`, `rr N`,
-//! `dl BUDGET DEADLINE PERIOD` and `stop`. `slice S` is a fair task's own slice. A task starts on
-//! `cpu N` (default 0) and is pinned there unless `allowed N,N` follows. It becomes
-//! runnable `at T` (default 0), or begins `asleep`: then its first step is a sleep or a wait.
-//! `in g` puts it into a cgroup; `holds m` gives it a mutex at the start; `vruntime V deadline D` place a fair task in
-//! virtual time; `lag G` is what a task that begins asleep is owed.
+//! A name is of letters, digits and `_.-/:`, or it stands in quotes: `"a b"`. There `\"`, `\\` and
+//! `\u{1b}` are escapes. No two tasks have one name; what the kernel calls a task is its `comm NAME`,
+//! which any number may share, and which is its name where nothing is said. A quoted word is
+//! always a name, never a keyword.
 //!
-//! Steps are `run T`, `lock M`, `lock-interruptible M`, `trylock M`, `unlock M`, `sleep T`,
-//! `sleep-until T`, `wait`, `wake TASK`, `signal TASK`, `yield`, `exit`. A failed `trylock` skips
+//! Classes are `fair`, `batch`, `idle` (each with `nice N`), `fifo N`, `rr N`,
+//! `dl BUDGET DEADLINE PERIOD` and `stop`; `params POLICY NICE PRIORITY RUNTIME DEADLINE PERIOD` is
+//! for parameters that do not fit together. `slice S` is a fair task's own slice. A task starts on
+//! `cpu N` (default 0) and is pinned there unless `allowed 0-3,8` or `allowed all` follows. It becomes
+//! runnable `at T` (default: the start), or begins `asleep`: then its first step is a sleep or a
+//! wait; or it is `forked` by another task, and may then run on all CPUs unless `allowed` follows.
+//! `in g` puts it into a cgroup; `holds m` gives it a mutex at the start; `vruntime V deadline D` place a fair task in
+//! virtual time; `at-first 0,1` are CPUs that it may use as well, up to its step `keep-affinity`;
+//! `lag G` is what a task that begins asleep is owed.
+//!
+//! Identity has no effect on the schedule: `tid N` (default: the task's place, counted from 1),
+//! `prio N` or `prio unknown` (the kernel priority that it was first seen with; default: that of its
+//! class), `parent TASK`, and `ended` for a task whose end is recorded.
+//!
+//! Steps are `run T`, `lock M`, `lock-interruptible M`, `trylock M`, `trylock-failed M`, `unlock M`,
+//! `sleep T`, `sleep-until T`, `sleep-every PERIOD RELEASE`, `wait`, `wake TASK`, `signal TASK`,
+//! `fork TASK`, `set CLASS`, `keep-affinity`, `yield`, `exit`. A failed `trylock` skips
 //! its `unlock`, and nothing else; a `lock-interruptible` that a signal ends skips all up to its
-//! `unlock`.
-//! A task exits after its last step.
+//! `unlock`. After a `trylock-failed` there is no section: whoever gets the lock there gives it back.
+//! `sleep-every 10 3.5` sleeps until the next of the releases 10 ms apart of which one is at 3.5.
+//! A sleep and a `wait` may name their state and a lock that is waited for: `wait D`,
+//! `sleep 5 D on m as read`. States are the letters of `sched_switch`; without one it is `S`.
+//! A task exits after its last step, unless `...` follows: then it goes on, but nobody knows how.
+//!
+//! A loop goes on as long as there is time. Its places stand between the steps: `round` where a
+//! round begins that may be run once more, `round-once` where one begins that may not be, and
+//! `rounds-over` at the loop's end. `until T` is when the loop ends, and `may-end` the place in
+//! front of which it does not, because others wait for what is done there.
+//!
+//! A task that locks what it holds, or does something else that is more likely a slip, is refused.
+//! A recording with losses shows such tasks: `as-recorded` takes them as they are.
 //!
 //! **The expectations**, one block for the policies it names; `POLICY+SWITCH` is a policy with one
 //! mechanism more, `POLICY!SWITCH` with one less:
@@ -57,21 +93,36 @@
 //! task obtains the lock; `charged TASK TIME ...`, CPU time spent on each task's scheduling
 //! context; `moves TASK FROM>TO@TIME ...`, its changes of runqueue. A block ends at a blank line.
 
+mod class;
+mod cpus;
 mod expectation;
+mod fault;
+mod lock;
 mod machine;
 mod millis;
 mod parse;
+mod quote;
+mod settings;
+mod step;
 mod task;
 #[cfg(test)]
 mod tests;
+mod word;
+mod write;
 
+pub use class::{Class, Parameters};
+pub use cpus::CpuList;
+pub use lock::Lock;
+pub use machine::{Latencies, Machine, Preemption, Sharing};
 pub use millis::Millis;
 pub use parse::parse;
+pub use step::{Asleep, Mark, Step};
+pub use task::{Allowed, FairPlace, Priority, Start, Task};
 
-use crate::{CpuId, Nanos, Timestamp};
+use crate::CpuId;
 
-/// A parsed scenario.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A parsed scenario; its `Display` is its text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Script {
     /// The machine it plays on.
     pub machine: Machine,
@@ -79,10 +130,8 @@ pub struct Script {
     pub tasks: Vec<Task>,
     /// Its cgroups, parents first.
     pub groups: Vec<Group>,
-    /// Names of its locks, in the order of their first mention.
-    pub locks: Vec<String>,
-    /// What they are, where not mutexes.
-    pub kinds: Vec<(usize, LockKind)>,
+    /// Its locks: those with a line of their own, then others in the order of their first mention.
+    pub locks: Vec<Lock>,
     /// Why it cannot run yet.
     pub not_yet: Option<String>,
     /// What each policy must answer.
@@ -100,151 +149,9 @@ pub struct Group {
     pub weight: u32,
 }
 
-/// The machine of a scenario.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Machine {
-    /// CPUs `0..cpus`.
-    pub cpus: u32,
-    /// CPUs that share a core, in order of their numbers.
-    pub cpus_per_core: u32,
-    /// CPUs that share a last-level cache.
-    pub cpus_per_cache: u32,
-    /// CPUs of a node.
-    pub cpus_per_node: u32,
-    /// Ticks per second.
-    pub hz: u32,
-    /// Distance of the ticks from whole periods.
-    pub tick_phase: Nanos,
-    /// Whether slice ends are timed precisely.
-    pub hrtick: bool,
-    /// EEVDF base slice.
-    pub base_slice: Nanos,
-    /// Preemption model.
-    pub preemption: Preemption,
-    /// Where the drawn part ends, for endless tasks.
-    pub end: Option<Timestamp>,
-}
-
-/// Locks that are not mutexes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LockKind {
-    /// An rwsem, locked for writing.
-    Rwsem,
-    /// An `rt_mutex`, or the kernel's side of a PI futex.
-    RtMutex,
-}
-
-/// Preemption models, as the kernel's `preempt=` names them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preemption {
-    /// `none`.
-    None,
-    /// `voluntary`.
-    Voluntary,
-    /// `lazy`.
-    Lazy,
-    /// `full`.
-    Full,
-}
-
-/// One task of a scenario.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Task {
-    /// Its name.
-    pub name: String,
-    /// Its class and priority.
-    pub class: Class,
-    /// A fair task's own slice.
-    pub slice: Option<Nanos>,
-    /// The CPU it starts on.
-    pub cpu: CpuId,
-    /// CPUs it may run on.
-    pub allowed: Vec<CpuId>,
-    /// How it begins.
-    pub start: Start,
-    /// Its place in virtual time, when the scenario fixes one.
-    pub fair: Option<FairPlace>,
-    /// Its cgroup, as an index into [`Script::groups`].
-    pub group: Option<usize>,
-    /// Mutexes it holds at the start, as indexes into [`Script::locks`].
-    pub holds: Vec<usize>,
-    /// What it does.
-    pub steps: Vec<Step>,
-}
-
-/// Scheduling class of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// `SCHED_OTHER` at a nice level.
-    Fair(i32),
-    /// `SCHED_BATCH` at a nice level.
-    Batch(i32),
-    /// `SCHED_IDLE` at a nice level.
-    Idle(i32),
-    /// `SCHED_FIFO` at a priority.
-    Fifo(i32),
-    /// `SCHED_RR` at a priority.
-    Rr(i32),
-    /// `SCHED_DEADLINE`.
-    Deadline {
-        /// CPU time per period.
-        budget: Nanos,
-        /// Relative deadline.
-        deadline: Nanos,
-        /// Period.
-        period: Nanos,
-    },
-    /// The stop class, ahead of all others.
-    Stop,
-}
-
-/// How a task begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// Runnable at this time.
-    At(Timestamp),
-    /// Asleep; its first step is a sleep or a wait.
-    Asleep,
-}
-
-/// A fair task's place in virtual time; nanoseconds of CPU time at nice 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FairPlace {
-    /// `vruntime`, relative to the queue's zero.
-    pub vruntime_ns: i64,
-    /// Virtual deadline, relative to the same zero.
-    pub deadline_ns: i64,
-    /// Lag saved while asleep; positive: the task is owed service.
-    pub lag_ns: i64,
-}
-
-/// One step of a task. Locks are indexes into [`Script::locks`], tasks into [`Script::tasks`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Compute.
-    Run(Nanos),
-    /// Acquire a mutex.
-    Lock(usize),
-    /// Acquire a mutex unless a signal comes first.
-    LockInterruptible(usize),
-    /// Acquire a mutex or go on without it.
-    Trylock(usize),
-    /// Release a mutex.
-    Unlock(usize),
-    /// Sleep for a span.
-    Sleep(Nanos),
-    /// Sleep until a point.
-    SleepUntil(Timestamp),
-    /// Wait for one wake.
-    Wait,
-    /// Wake another task.
-    Wake(usize),
-    /// Send a signal to another task.
-    Signal(usize),
-    /// Give up the CPU, stay runnable.
-    Yield,
-    /// End.
-    Exit,
+impl Group {
+    /// `cpu.weight` of a group that does not say.
+    pub const DEFAULT_WEIGHT: u32 = 100;
 }
 
 /// What some policies must answer.
@@ -269,4 +176,9 @@ pub enum Ask {
     Charged(Vec<usize>),
     /// When a task changes runqueue.
     Moves(usize),
+}
+
+/// Whether a word means something by itself: as a name it stands in quotes.
+fn is_keyword(word: &str) -> bool {
+    settings::SETTINGS.contains(&word)
 }

@@ -10,6 +10,7 @@ mod layers;
 mod live_owners;
 mod overhead;
 mod owners;
+mod shrink;
 mod sizes;
 mod terminal;
 mod tree;
@@ -17,7 +18,7 @@ mod tree;
 use anyhow::{Result, bail};
 
 /// Names of the tasks, for the check that documents name no other.
-const TASKS: [&str; 6] = ["check", "fixtures", "fidelity", "bench", "owners", "faults"];
+const TASKS: [&str; 7] = ["check", "fixtures", "fidelity", "bench", "owners", "faults", "shrink"];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -32,6 +33,7 @@ fn main() -> Result<()> {
         ["bench", "record"] => overhead::run(),
         ["bench", "replay"] => bench::replay(&[]),
         ["bench", "replay", ref files @ ..] => bench::replay(files),
+        ["shrink", file, ref check @ ..] => shrink::run(file, check),
         ["fidelity"] => fidelity::run(None),
         ["fidelity", folder] => fidelity::run(Some(folder)),
         _ => bail!("usage: cargo xtask {}", TASKS.join("|")),

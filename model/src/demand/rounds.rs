@@ -18,7 +18,8 @@ const FEWEST_FOR_A_DATE: usize = 8;
 pub struct Rounds {
     /// Ops at which a round begins, ascending; what follows the last one is the loop's end.
     pub seams: Vec<usize>,
-    /// Rounds that can be run once more: they involve nobody but the task itself.
+    /// Rounds that can be run once more: they involve nobody but the task itself. Each is from one
+    /// seam to the next.
     pub repeatable: Vec<Range<usize>>,
     /// Before this op something involves others: what comes before it must not be left out.
     pub own_from: usize,

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a recording beside the repository is a file")]
 #![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
+mod demands;
 mod grammar;
 mod listing;
 mod odd;
@@ -13,3 +14,4 @@ mod recorded;
 mod shorthand;
 mod soup;
 mod states;
+mod written;

@@ -167,7 +167,7 @@ fn a_winner_who_releases_is_exact_from_its_own_end() {
          40 0 idle switch idle R a
          41 0 a end m 0",
         expect![[r#"
-            b mutex 1..5 ret 0: 1..5 ?
+            b mutex 1..5 ret 0: 1..5 nobody (inferred)
             a mutex 10..41 ret 0: 10..30 b (exact); 30..41 nobody (exact)
             guess runqueue-guessed x1
         "#]],

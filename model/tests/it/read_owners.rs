@@ -378,7 +378,7 @@ fn recorded_owners_are_said_at_every_begin() {
     let mut recording = trace_formats::read(&bytes).expect("readable");
     let records: Vec<Event> = truth.lines().filter_map(record).collect();
     expect![[r#"
-        mutex: 557 begins, 477 right, 0 of them exact; 0 exact and wrong
+        mutex: 557 begins, 480 right, 0 of them exact; 0 exact and wrong
         read by: 1 begins, 1 right, 0 of them exact; 0 exact and wrong
         rwsem-read: 4 begins, 4 right, 0 of them exact; 0 exact and wrong
         rwsem-write: 1005 begins, 783 right, 0 of them exact; 0 exact and wrong

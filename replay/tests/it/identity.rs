@@ -7,7 +7,7 @@ use model::{Event, Host, Recording, SchedEvent};
 use replay::{Options, Policy, Rule};
 use std::path::{Path, PathBuf};
 
-fn is_trace(path: &Path) -> bool {
+pub(crate) fn is_trace(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == "dat" || e == "data" || e == "txt")
 }
 
@@ -29,7 +29,7 @@ fn ground_truth() -> Vec<PathBuf> {
     list
 }
 
-fn open(path: &Path) -> (Recording, Option<Host>) {
+pub(crate) fn open(path: &Path) -> (Recording, Option<Host>) {
     let bytes = std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let recording =
         trace_formats::read(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));

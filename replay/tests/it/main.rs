@@ -11,3 +11,4 @@ mod random;
 mod rounds;
 mod scenario;
 mod timeline;
+mod written;

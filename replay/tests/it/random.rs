@@ -121,8 +121,9 @@ fn task(dice: &mut Dice, n: u64, cpus: u64) -> RandomTask {
 /// A step; locks nest in ascending order, so that no workload can deadlock.
 fn step(dice: &mut Dice, lowest: u64) -> String {
     let run = |dice: &mut Dice| format!("run {}.{}", dice.roll(3), 1 + dice.roll(9));
-    match dice.roll(6) {
+    match dice.roll(7) {
         0 => format!("sleep {}.{}", dice.roll(3), 1 + dice.roll(9)),
+        6 => recorded_step(dice, lowest),
         1 => run(dice),
         2 if dice.one_in(3) => "yield".to_owned(),
         _ if lowest < 3 => {
@@ -135,6 +136,20 @@ fn step(dice: &mut Dice, lowest: u64) -> String {
             format!("{word} m{lock} {inside} unlock m{lock}")
         }
         _ => run(dice),
+    }
+}
+
+/// What only recordings had before the language could say it.
+fn recorded_step(dice: &mut Dice, lowest: u64) -> String {
+    match dice.roll(8) {
+        0 => format!("set fifo {}", 1 + dice.roll(4)),
+        1 => format!("set fair nice {}", dice.roll(40).cast_signed() - 20),
+        2 => "set batch".to_owned(),
+        3 => format!("set rr {}", 1 + dice.roll(4)),
+        4 => format!("sleep-every {}.5 {}", 1 + dice.roll(4), dice.roll(9)),
+        5 => format!("sleep {} D", 1 + dice.roll(3)),
+        6 if lowest < 3 => format!("trylock-failed m{}", lowest + dice.roll(3 - lowest)),
+        _ => "set idle".to_owned(),
     }
 }
 

@@ -8,23 +8,13 @@ const MS: u64 = 1_000_000;
 
 /// One task, four recorded rounds of 1 ms work and 1 ms sleep, in a recording of 20 ms.
 fn looping(until: Option<u64>) -> Demand {
-    let script = "cpus 1\nA  fair  at 0  run 1\nB  fair  at 20  run 1\n";
-    let script = trace_formats::script::parse(script).expect("a script");
-    let mut demand = Demand::from_script(&script);
-    let until = until.map(|ms| Timestamp(demand.start.0 + ms * MS));
-    demand.end = Timestamp(demand.start.0 + 20 * MS);
-    let sleep =
-        Op::Sleep { until: SleepEnd::After(Nanos(MS)), state: PrevState::Interruptible, on: None };
-    let task = &mut demand.tasks[0];
-    task.ops = std::iter::repeat_n([Op::Compute(Nanos(MS)), sleep], 4).flatten().collect();
-    task.ops.push(Op::Exit);
-    task.rounds = Some(Rounds {
-        seams: vec![2, 4, 6, 8],
-        repeatable: vec![2..4, 4..6, 6..8],
-        own_from: 0,
-        until,
-    });
-    demand
+    let until = until.map_or(String::new(), |ms| format!("until {ms}"));
+    let round = "round  run 1  sleep 1";
+    let script = format!(
+        "end 20\nA  fair  {until}  run 1  sleep 1  {round}  {round}  {round}  rounds-over\n\
+         B  fair  at 20  run 1\n"
+    );
+    Demand::from_script(&trace_formats::script::parse(&script).expect("a script"))
 }
 
 /// How often A goes to sleep, and whether it exits, when each of its rounds takes 2 ms.

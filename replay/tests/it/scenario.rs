@@ -65,6 +65,10 @@ scenarios! {
     t05_groups_on_two_cpus
     t06_groups_in_groups
     t07_rwsem_handoff
+    t08_fork_and_class
+    t09_missed_release
+    t10_rounds
+    t11_old_replenishment
 }
 
 fn file_of(test: &str) -> String {

@@ -117,7 +117,7 @@ impl Timeline {
             Ask::Timeline(cpu) => self.draw_cpu(*cpu, cast),
             Ask::Acquired(task, lock) => {
                 let key = (cast.tids[*task], cast.locks[*lock]);
-                let names = format!("acq {} {}", cast.task(*task), cast.script.locks[*lock]);
+                let names = format!("acq {} {}", cast.task(*task), cast.script.locks[*lock].name);
                 let times = self.acquired.get(&key).into_iter().flatten();
                 times.fold(names, |line, &time| format!("{line} {}", millis(time)))
             }

@@ -1,138 +1,139 @@
-//! The settings of a scenario's machine.
+//! What a scenario plays on.
 
-use super::parse::{Word, Words};
-use super::{Group, LockKind, Machine, Preemption, Script, task};
-use crate::{Error, Nanos, Timestamp};
+use super::CpuList;
+use crate::{Nanos, Timestamp};
 
-/// What holds where the file is silent; the base slice waits for [`settle`].
-pub(super) fn default() -> Machine {
-    Machine {
-        cpus: 1,
-        cpus_per_core: 1,
-        cpus_per_cache: 4096,
-        cpus_per_node: 4096,
-        hz: 1000,
-        tick_phase: Nanos(0),
-        hrtick: true,
-        base_slice: Nanos(0),
-        preemption: Preemption::Full,
-        end: None,
+/// The machine of a scenario.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Its CPUs.
+    pub cpus: CpuList,
+    /// CPUs that share a core.
+    pub cores: Sharing,
+    /// CPUs that share a last-level cache.
+    pub caches: Sharing,
+    /// CPUs of a node.
+    pub nodes: Sharing,
+    /// How often a CPU that is about to go idle takes a task that waits elsewhere, of 1024 times:
+    /// one number for all, or one for each; `None`: not known.
+    pub newidle: Vec<Option<u32>>,
+    /// Ticks per second.
+    pub hz: u32,
+    /// Distance of the ticks from whole periods.
+    pub tick_phase: Nanos,
+    /// Whether slice ends are timed precisely.
+    pub hrtick: bool,
+    /// EEVDF base slice.
+    pub base_slice: Nanos,
+    /// Preemption model.
+    pub preemption: Preemption,
+    /// What the kernel's own work takes.
+    pub latencies: Latencies,
+    /// What is only assumed of it; for people.
+    pub assumed: Vec<String>,
+    /// When the schedule begins.
+    pub start: Timestamp,
+    /// Where the drawn part ends, for endless tasks.
+    pub end: Option<Timestamp>,
+}
+
+/// Which CPUs share something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// So many in a row, in the order of their numbers.
+    Per(u32),
+    /// Those with the same number, one for each CPU.
+    Listed(Vec<u32>),
+}
+
+/// Preemption models, as the kernel's `preempt=` names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preemption {
+    /// `none`.
+    None,
+    /// `voluntary`.
+    Voluntary,
+    /// `lazy`.
+    Lazy,
+    /// `full`.
+    Full,
+}
+
+/// What the kernel takes from a cause to its switch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Latencies {
+    /// A wakeup on a busy CPU.
+    pub wake_busy: Nanos,
+    /// On an idle CPU.
+    pub wake_idle: Nanos,
+    /// On a CPU that had been idle for long.
+    pub wake_deep: Nanos,
+    /// The timer that ends a slice.
+    pub slice_end: Nanos,
+}
+
+impl Default for Machine {
+    /// What holds where the file is silent.
+    fn default() -> Self {
+        Self {
+            cpus: CpuList::first(1),
+            cores: Sharing::Per(1),
+            caches: Sharing::ALL,
+            nodes: Sharing::ALL,
+            // A scenario shows what balancing can do, not what it happens to do.
+            newidle: vec![Some(1024)],
+            hz: 1000,
+            tick_phase: Nanos(0),
+            hrtick: true,
+            base_slice: Nanos(0),
+            preemption: Preemption::Full,
+            latencies: Latencies::default(),
+            assumed: Vec::new(),
+            start: Timestamp(0),
+            end: None,
+        }
     }
 }
 
-/// Fills in the base slice of a kernel on this many CPUs.
-pub(super) fn settle(machine: &mut Machine) {
-    if machine.base_slice == Nanos(0) {
-        let factor = 1 + machine.cpus.min(8).ilog2();
-        machine.base_slice = Nanos(700_000 * u64::from(factor));
+impl Machine {
+    /// The base slice of a kernel on this many CPUs.
+    #[must_use]
+    pub fn usual_slice(cpus: u64) -> Nanos {
+        Nanos(700_000 * u64::from(1 + cpus.clamp(1, 8).ilog2()))
     }
 }
 
-fn preemption(model: Word<'_>) -> Result<Preemption, Error> {
-    Ok(match model.text {
-        "none" => Preemption::None,
-        "voluntary" => Preemption::Voluntary,
-        "lazy" => Preemption::Lazy,
-        "full" => Preemption::Full,
-        other => {
-            return Err(model.error(format!(
-                "`{other}` is no preemption model; there are full, lazy, voluntary, none"
-            )));
+impl Sharing {
+    /// All CPUs share it.
+    pub const ALL: Self = Self::Per(u32::MAX);
+
+    /// The number of what each of `n` CPUs is in.
+    #[must_use]
+    pub fn by_position(&self, n: usize) -> Vec<u32> {
+        match self {
+            Self::Per(each) => (0..).take(n).map(|cpu: u32| cpu / (*each).max(1)).collect(),
+            Self::Listed(list) => list.clone(),
         }
-    })
+    }
+
+    /// The shortest way to say these numbers.
+    #[must_use]
+    pub fn of(list: &[u32]) -> Self {
+        let each = list.iter().take_while(|n| Some(*n) == list.first()).count();
+        let regular = Self::Per(u32::try_from(each).unwrap_or(u32::MAX));
+        if regular.by_position(list.len()) == list { regular } else { Self::Listed(list.to_vec()) }
+    }
 }
 
-/// Reads `NAME [in PARENT] weight N`.
-fn group(word: Word<'_>, words: &mut Words<'_, '_>, script: &Script) -> Result<Group, Error> {
-    let name = words.argument(word, "a group's name")?;
-    if script.groups.iter().any(|g| g.name == name.text) {
-        return Err(name.error(format!("there is a group `{}` already", name.text)));
-    }
-    let mut group = Group { name: name.text.to_owned(), parent: None, weight: 100 };
-    while let Some(next) = words.next() {
-        match next.text {
-            "in" => group.parent = Some(task::group(words.argument(next, "a group")?, script)?),
-            "weight" => group.weight = words.integer(next, 1..=10_000)?.unsigned_abs(),
-            other => {
-                return Err(
-                    next.error(format!("a group is `in` one and has a `weight`, not `{other}`"))
-                );
-            }
+impl Preemption {
+    /// As the kernel's `preempt=` names it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Voluntary => "voluntary",
+            Self::Lazy => "lazy",
+            Self::Full => "full",
         }
     }
-    Ok(group)
-}
-
-/// Reads one setting; false, and nothing read, when the statement is a task.
-pub(super) fn read(words: &mut Words<'_, '_>, script: &mut Script) -> Result<bool, Error> {
-    let Some(word) = words.peek() else { return Ok(false) };
-    if !matches!(
-        word.text,
-        "cpus"
-            | "per-core"
-            | "per-cache"
-            | "per-node"
-            | "hz"
-            | "tick-phase"
-            | "hrtick"
-            | "slice"
-            | "preemption"
-            | "end"
-            | "group"
-            | "rwsem"
-            | "rt-mutex"
-            | "not"
-    ) {
-        return Ok(false);
-    }
-    words.next();
-    if let "rwsem" | "rt-mutex" = word.text {
-        let kind = if word.text == "rwsem" { LockKind::Rwsem } else { LockKind::RtMutex };
-        let lock = task::lock(words.argument(word, "a lock")?, script);
-        script.kinds.push((lock, kind));
-        words.end()?;
-        return Ok(true);
-    }
-    if word.text == "group" {
-        let group = group(word, words, script)?;
-        script.groups.push(group);
-        words.end()?;
-        return Ok(true);
-    }
-    let machine = &mut script.machine;
-    let natural = |n: i32| n.unsigned_abs();
-    match word.text {
-        "cpus" => machine.cpus = natural(words.integer(word, 1..=4096)?),
-        "per-core" => machine.cpus_per_core = natural(words.integer(word, 1..=4096)?),
-        "per-cache" => machine.cpus_per_cache = natural(words.integer(word, 1..=4096)?),
-        "per-node" => machine.cpus_per_node = natural(words.integer(word, 1..=4096)?),
-        "hz" => machine.hz = natural(words.integer(word, 1..=10_000)?),
-        "tick-phase" => machine.tick_phase = words.span(word)?,
-        "slice" => machine.base_slice = words.span(word)?,
-        "end" => machine.end = Some(Timestamp(words.span(word)?.0)),
-        "hrtick" => {
-            let state = words.argument(word, "`on` or `off`")?;
-            machine.hrtick = match state.text {
-                "on" => true,
-                "off" => false,
-                other => return Err(state.error(format!("`hrtick` is on or off, not `{other}`"))),
-            };
-        }
-        "preemption" => {
-            machine.preemption = preemption(words.argument(word, "a preemption model")?)?;
-        }
-        _ => {
-            words
-                .next()
-                .filter(|w| w.text == "yet:")
-                .ok_or_else(|| word.error("`not` begins `not yet: REASON`, and nothing else"))?;
-            let mut reason = Vec::new();
-            while let Some(word) = words.next() {
-                reason.push(word.text);
-            }
-            script.not_yet = Some(reason.join(" "));
-        }
-    }
-    words.end()?;
-    Ok(true)
 }

@@ -1,7 +1,10 @@
 //! A scenario's text, cut into statements; each kind is read in its own file.
 
-use super::{Millis, Script, expectation, machine, task};
-use crate::{Error, ErrorKind, Nanos, Position};
+use super::word::{Word, Words, invalid, split, without_comment};
+use super::{Lock, Script, expectation, settings, task};
+use crate::{Error, LockFlags};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// Reads a scenario.
 ///
@@ -10,52 +13,92 @@ use crate::{Error, ErrorKind, Nanos, Position};
 /// At the first word that is not understood; the error names its line and the word.
 pub fn parse(text: &str) -> Result<Script, Error> {
     let statements = cut(text)?;
-    let mut script = Script {
-        groups: Vec::new(),
-        machine: machine::default(),
-        tasks: Vec::new(),
-        locks: Vec::new(),
-        kinds: Vec::new(),
-        not_yet: None,
-        expectations: Vec::new(),
-    };
+    let mut draft = Draft::default();
     let mut tasks = Vec::new();
     for statement in statements.iter().filter(|s| s.kind == Kind::Head) {
         let mut words = Words::new(&statement.words);
-        if !machine::read(&mut words, &mut script)? {
+        if !settings::read(&mut words, &mut draft)? {
             tasks.push(words);
         }
     }
-    machine::settle(&mut script.machine);
-    let names: Vec<&str> = tasks.iter().filter_map(|w| w.peek().map(|w| w.text)).collect();
+    settings::settle(&mut draft)?;
+    for name in tasks.iter().filter_map(Words::peek) {
+        draft.name_task(name)?;
+    }
     for words in &mut tasks {
-        let task = task::read(words, &names, &mut script)?;
-        script.tasks.push(task);
+        let task = task::read(words, &mut draft)?;
+        draft.script.tasks.push(task);
     }
     for statement in statements.iter().filter(|s| s.kind == Kind::Expect) {
-        let block = expectation::read(statement, &script)?;
-        script.expectations.push(block);
+        let block = expectation::read(statement, &draft)?;
+        draft.script.expectations.push(block);
     }
-    Ok(script)
+    Ok(draft.script)
 }
 
-/// A word and its line, counted from 1.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Word<'t> {
-    pub(super) line: usize,
-    pub(super) text: &'t str,
+/// A scenario as far as it is read, and where its names are.
+#[derive(Debug, Default)]
+pub(super) struct Draft<'t> {
+    pub(super) script: Script,
+    tasks: BTreeMap<Cow<'t, str>, usize>,
+    locks: BTreeMap<Cow<'t, str>, usize>,
+    groups: BTreeMap<Cow<'t, str>, usize>,
+    /// Settings that name something for every CPU, and the end: checked when all settings are known.
+    pub(super) to_check: Vec<Word<'t>>,
+    /// 64-bit words that the CPU sets named so far take.
+    pub(super) set_words_used: u64,
 }
 
-impl Word<'_> {
-    /// The error that this word is.
-    pub(super) fn error(self, what: impl Into<String>) -> Error {
-        invalid(self.line, what)
+impl<'t> Draft<'t> {
+    /// The lock of this name, new or known.
+    pub(super) fn lock(&mut self, word: Word<'t>) -> Result<usize, Error> {
+        let next = self.script.locks.len();
+        let name = word.name()?;
+        let index = *self.locks.entry(name).or_insert(next);
+        if index == next {
+            let (name, flags) = (word.name()?.into_owned(), LockFlags(LockFlags::MUTEX));
+            self.script.locks.push(Lock { name, flags, address: None, is_preempted: false });
+        }
+        Ok(index)
     }
-}
 
-pub(super) fn invalid(line: usize, what: impl Into<String>) -> Error {
-    let line = u64::try_from(line).unwrap_or(u64::MAX);
-    Error { kind: ErrorKind::Invalid { what: what.into() }, at: Position::Line(line) }
+    /// The lock of this name, when it is known.
+    pub(super) fn known_lock(&self, word: Word<'_>) -> Result<usize, Error> {
+        let known = self.locks.get(&*word.name()?).copied();
+        known.ok_or_else(|| word.error(format!("no lock is `{}`", word.text)))
+    }
+
+    pub(super) fn task(&self, word: Word<'_>) -> Result<usize, Error> {
+        let known = self.tasks.get(&*word.name()?).copied();
+        known.ok_or_else(|| word.error(format!("no task is `{}`", word.text)))
+    }
+
+    fn name_task(&mut self, word: Word<'t>) -> Result<(), Error> {
+        let next = self.tasks.len();
+        if self.tasks.insert(word.name()?, next).is_some() {
+            let text = word.text;
+            return Err(word.error(format!(
+                "there is a task `{text}` already; give it another name and `comm {text}`"
+            )));
+        }
+        Ok(())
+    }
+
+    pub(super) fn group(&self, word: Word<'_>) -> Result<usize, Error> {
+        let known = self.groups.get(&*word.name()?).copied();
+        known.ok_or_else(|| {
+            let text = word.text;
+            word.error(format!("there is no group `{text}`: `group {text} weight 100`"))
+        })
+    }
+
+    pub(super) fn name_group(&mut self, word: Word<'t>) -> Result<String, Error> {
+        let name = word.name()?;
+        if self.groups.insert(name.clone(), self.script.groups.len()).is_some() {
+            return Err(word.error(format!("there is a group `{}` already", word.text)));
+        }
+        Ok(name.into_owned())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,21 +119,17 @@ pub(super) struct Statement<'t> {
     pub(super) body: Vec<(usize, &'t str)>,
 }
 
-fn split(line: usize, text: &str) -> Vec<Word<'_>> {
-    text.split_whitespace().map(|text| Word { line, text }).collect()
-}
-
 fn cut(text: &str) -> Result<Vec<Statement<'_>>, Error> {
     let mut statements: Vec<Statement<'_>> = Vec::new();
     let mut in_body = false;
     for (index, raw) in text.lines().enumerate() {
         let line = index + 1;
-        let content = raw.split('#').next().unwrap_or_default().trim_end();
+        let content = without_comment(raw);
         if content.is_empty() {
             in_body = false;
         } else if let Some(header) = content.strip_prefix("--") {
             in_body = true;
-            let words = split(line, header);
+            let words = split(line, header)?;
             statements.push(Statement { kind: Kind::Expect, words, body: Vec::new() });
         } else if in_body && let Some(block) = statements.last_mut() {
             block.body.push((line, content));
@@ -105,81 +144,11 @@ fn cut(text: &str) -> Result<Vec<Statement<'_>>, Error> {
             let Some(task) = statements.last_mut() else {
                 return Err(invalid(line, "this line continues a task, but none is above it"));
             };
-            task.words.extend(split(line, content));
+            task.words.extend(split(line, content)?);
         } else {
-            let words = split(line, content);
+            let words = split(line, content)?;
             statements.push(Statement { kind: Kind::Head, words, body: Vec::new() });
         }
     }
     Ok(statements)
-}
-
-/// The words of one statement, read from left to right.
-#[derive(Debug)]
-pub(super) struct Words<'s, 't> {
-    words: &'s [Word<'t>],
-    next: usize,
-}
-
-impl<'s, 't> Words<'s, 't> {
-    pub(super) fn new(words: &'s [Word<'t>]) -> Self {
-        Self { words, next: 0 }
-    }
-
-    pub(super) fn peek(&self) -> Option<Word<'t>> {
-        self.words.get(self.next).copied()
-    }
-
-    pub(super) fn next(&mut self) -> Option<Word<'t>> {
-        let word = self.peek();
-        self.next += 1;
-        word
-    }
-
-    /// The argument after the word `of`.
-    pub(super) fn argument(&mut self, of: Word<'_>, what: &str) -> Result<Word<'t>, Error> {
-        self.next().ok_or_else(|| of.error(format!("`{}` needs {what}", of.text)))
-    }
-
-    pub(super) fn millis(&mut self, of: Word<'_>) -> Result<Millis, Error> {
-        let word = self.argument(of, "a number of milliseconds")?;
-        Millis::from_text(word.text).ok_or_else(|| {
-            word.error(format!(
-                "`{}` after `{}` is no number of milliseconds with at most six decimals",
-                word.text, of.text
-            ))
-        })
-    }
-
-    pub(super) fn span(&mut self, of: Word<'_>) -> Result<Nanos, Error> {
-        let millis = self.millis(of)?;
-        millis.span().ok_or_else(|| of.error(format!("`{} {millis}` is negative", of.text)))
-    }
-
-    /// An integer in `range`.
-    pub(super) fn integer(
-        &mut self,
-        of: Word<'_>,
-        range: std::ops::RangeInclusive<i32>,
-    ) -> Result<i32, Error> {
-        let word = self.argument(of, "a number")?;
-        let value = word.text.parse().ok().filter(|n| range.contains(n));
-        value.ok_or_else(|| {
-            word.error(format!(
-                "`{}` after `{}` is no whole number from {} to {}",
-                word.text,
-                of.text,
-                range.start(),
-                range.end()
-            ))
-        })
-    }
-
-    /// Fails when words are left.
-    pub(super) fn end(&self) -> Result<(), Error> {
-        match self.peek() {
-            None => Ok(()),
-            Some(word) => Err(word.error(format!("`{}` is one word too many", word.text))),
-        }
-    }
 }

@@ -1,193 +1,239 @@
 //! One task of a scenario: name, attributes, steps.
 
-use super::parse::{Word, Words};
-use super::{Class, FairPlace, Script, Start, Step, Task};
-use crate::{CpuId, Error, Timestamp};
+use super::parse::Draft;
+use super::word::{Word, Words};
+use super::{Class, CpuList, Step, quote, step};
+use crate::{CpuId, Error, Nanos, Tid, Timestamp};
 
-const ATTRIBUTES: &str = "fair, batch, idle, nice, fifo, rr, dl, stop, slice, cpu, allowed, at, asleep, \
-                          in, holds, vruntime, deadline, lag";
-const STEPS: &str = "run, lock, lock-interruptible, trylock, unlock, sleep, sleep-until, wait, \
-                     wake, signal, yield, exit";
+/// One task of a scenario.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Task {
+    /// Its name, which no other task has.
+    pub name: String,
+    /// What the kernel calls it, when that is another name.
+    pub comm: Option<String>,
+    /// Its thread id, when that is not its place among the tasks, counted from 1.
+    pub tid: Option<Tid>,
+    /// The kernel priority that it was first seen with.
+    pub priority: Priority,
+    /// The task that forked it, as an index into [`super::Script::tasks`].
+    pub parent: Option<usize>,
+    /// Whether it is known to have ended.
+    pub ended: bool,
+    /// Its class and priority.
+    pub class: Class,
+    /// A fair task's own slice.
+    pub slice: Option<Nanos>,
+    /// The CPU it starts on, unless it is forked.
+    pub cpu: CpuId,
+    /// CPUs it may run on.
+    pub allowed: Allowed,
+    /// CPUs that it may run on as well, until [`Step::KeepAffinity`].
+    pub at_first: Option<CpuList>,
+    /// How it begins.
+    pub start: Start,
+    /// Its place in virtual time, when the scenario fixes one.
+    pub fair: Option<FairPlace>,
+    /// Its cgroup, as an index into [`super::Script::groups`].
+    pub group: Option<usize>,
+    /// Mutexes it holds at the start, as indexes into [`super::Script::locks`].
+    pub holds: Vec<usize>,
+    /// When its loop ends.
+    pub until: Option<Timestamp>,
+    /// Whether [`Task::fault`] is overlooked.
+    pub as_recorded: bool,
+    /// What it does.
+    pub steps: Vec<Step>,
+    /// Whether what it does after its last step is not known; else it exits.
+    pub goes_on: bool,
+}
 
-/// Reads a task; `names` are the names of all tasks, so that a wake can look ahead.
-pub(super) fn read(
-    words: &mut Words<'_, '_>,
-    names: &[&str],
-    script: &mut Script,
-) -> Result<Task, Error> {
+/// The kernel priority that a task was first seen with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Priority {
+    /// That of its class.
+    #[default]
+    OfClass,
+    /// Another one.
+    Is(i32),
+    /// None was seen.
+    Unknown,
+}
+
+/// CPUs that a task may run on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Allowed {
+    /// That on which it starts; a forked task: all.
+    #[default]
+    Own,
+    /// All.
+    All,
+    /// These.
+    Listed(CpuList),
+}
+
+/// How a task begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Runnable at this time.
+    At(Timestamp),
+    /// Asleep; its first step is a sleep or a wait.
+    Asleep,
+    /// When another task forks it.
+    Forked,
+}
+
+impl Default for Start {
+    fn default() -> Self {
+        Self::At(Timestamp(0))
+    }
+}
+
+/// A fair task's place in virtual time; nanoseconds of CPU time at nice 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FairPlace {
+    /// `vruntime`, relative to the queue's zero.
+    pub vruntime_ns: i64,
+    /// Virtual deadline, relative to the same zero.
+    pub deadline_ns: i64,
+    /// Lag saved while asleep; positive: the task is owed service.
+    pub lag_ns: i64,
+}
+
+pub(super) const ATTRIBUTES: &str = "fair, batch, idle, nice, fifo, rr, dl, stop, params, slice, cpu, allowed, at-first, at, asleep, \
+     forked, in, holds, vruntime, deadline, lag, comm, tid, prio, parent, ended, until, as-recorded";
+
+/// Numbers of CPUs that a set can hold end here.
+const SET_END: u32 = 1 << 20;
+/// 64-bit words that the CPU sets of all tasks may take: short text must not fill the memory.
+const MOST_SET_WORDS: u64 = 1 << 24;
+
+/// Reads a task.
+pub(super) fn read<'t>(words: &mut Words<'_, 't>, draft: &mut Draft<'t>) -> Result<Task, Error> {
     let name = words.next().expect("a statement has a first word");
-    if script.tasks.iter().any(|t| t.name == name.text) {
-        return Err(name.error(format!("there is a task `{}` already", name.text)));
+    if !name.text.starts_with('"') && !quote::is_plain(name.text) {
+        return Err(name.error(format!(
+            "`{}`: a name is of letters, digits and _.-/: or stands in quotes",
+            name.text
+        )));
     }
-    if !name.text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        return Err(name.error(format!("`{}`: a name is of letters, digits and _", name.text)));
-    }
-    let mut task = Task {
-        name: name.text.to_owned(),
-        class: Class::Fair(0),
-        slice: None,
-        cpu: CpuId(0),
-        allowed: Vec::new(),
-        start: Start::At(Timestamp(0)),
-        fair: None,
-        group: None,
-        holds: Vec::new(),
-        steps: Vec::new(),
-    };
+    let start = Start::At(draft.script.machine.start);
+    let mut task = Task { name: name.name()?.into_owned(), start, ..Task::default() };
     while let Some(word) = words.peek() {
         words.next();
-        if attribute(word, words, &mut task, script)? {
+        if attribute(word, words, &mut task, draft)? {
             continue;
         }
-        let step = step(word, words, names, script)?;
+        if word.text == "..." {
+            task.goes_on = true;
+            words.end()?;
+            break;
+        }
+        let step = step::read(word, words, draft)?;
         task.steps.push(step);
     }
-    if task.allowed.is_empty() {
-        task.allowed.push(task.cpu);
+    if let Some(fault) = task.fault(&draft.script).filter(|_| !task.as_recorded) {
+        let way_out = "the attribute `as-recorded` takes it as it is";
+        return Err(name.error(format!("task `{}` {fault}; {way_out}", task.name)));
     }
-    check(name, &task, script)?;
     Ok(task)
 }
 
 /// Reads one attribute; false when `word` must be a step.
-fn attribute(
-    word: Word<'_>,
-    words: &mut Words<'_, '_>,
+fn attribute<'t>(
+    word: Word<'t>,
+    words: &mut Words<'_, 't>,
     task: &mut Task,
-    script: &mut Script,
+    draft: &mut Draft<'t>,
 ) -> Result<bool, Error> {
+    if let Some(class) = Class::read(word, words)? {
+        task.class = class;
+        return in_front(word, task);
+    }
     match word.text {
-        "fair" => task.class = Class::Fair(0),
-        "batch" => task.class = Class::Batch(0),
-        "idle" => task.class = Class::Idle(0),
-        "nice" => {
-            let nice = words.integer(word, -20..=19)?;
-            task.class = match task.class {
-                Class::Fair(_) => Class::Fair(nice),
-                Class::Batch(_) => Class::Batch(nice),
-                Class::Idle(_) => Class::Idle(nice),
-                _ => return Err(word.error("`nice` belongs to fair, batch and idle tasks")),
-            };
-        }
-        "fifo" => task.class = Class::Fifo(words.integer(word, 1..=99)?),
-        "rr" => task.class = Class::Rr(words.integer(word, 1..=99)?),
-        "stop" => task.class = Class::Stop,
-        "dl" => {
-            let (budget, deadline) = (words.span(word)?, words.span(word)?);
-            task.class = Class::Deadline { budget, deadline, period: words.span(word)? };
-        }
+        "nice" => task.class = task.class.at_nice(word, words)?,
         "slice" => task.slice = Some(words.span(word)?),
-        "cpu" => task.cpu = cpu(words.argument(word, "a CPU")?, script)?,
-        "allowed" => {
-            let list = words.argument(word, "CPUs, as in `0,1`")?;
-            for text in list.text.split(',') {
-                task.allowed.push(cpu(Word { line: list.line, text }, script)?);
-            }
+        "cpu" => {
+            let list = words.argument(word, "a CPU")?;
+            let number = list.text.parse().ok().map(CpuId);
+            let known = number.filter(|cpu| draft.script.machine.cpus.has(*cpu));
+            task.cpu = known.ok_or_else(|| no_cpu(list, draft))?;
+        }
+        "allowed" => allowed(words.argument(word, "CPUs, as in `0,1`")?, task, draft)?,
+        "at-first" => {
+            let list = set(words.argument(word, "CPUs, as in `0,1`")?, None, draft)?;
+            task.at_first = Some(list);
         }
         "at" => task.start = Start::At(Timestamp(words.span(word)?.0)),
         "asleep" => task.start = Start::Asleep,
-        "in" => task.group = Some(group(words.argument(word, "a group")?, script)?),
-        "holds" => task.holds.push(lock(words.argument(word, "a lock")?, script)),
-        "vruntime" => place(task).vruntime_ns = words.millis(word)?.0,
-        "deadline" => place(task).deadline_ns = words.millis(word)?.0,
-        "lag" => place(task).lag_ns = words.millis(word)?.0,
+        "forked" => task.start = Start::Forked,
+        "in" => task.group = Some(draft.group(words.argument(word, "a group")?)?),
+        "holds" => task.holds.push(draft.lock(words.argument(word, "a lock")?)?),
+        "vruntime" => task.fair.get_or_insert_default().vruntime_ns = words.signed(word)?,
+        "deadline" => task.fair.get_or_insert_default().deadline_ns = words.signed(word)?,
+        "lag" => task.fair.get_or_insert_default().lag_ns = words.signed(word)?,
+        "comm" => task.comm = Some(words.argument(word, "a name")?.name()?.into_owned()),
+        "tid" => task.tid = Some(Tid(words.integer(word, i32::MIN..=i32::MAX)?)),
+        "prio" => {
+            task.priority = match words.next_if("unknown") {
+                Some(_) => Priority::Unknown,
+                None => Priority::Is(words.integer(word, i32::MIN..=i32::MAX)?),
+            };
+        }
+        "parent" => task.parent = Some(draft.task(words.argument(word, "a task")?)?),
+        "ended" => task.ended = true,
+        "until" => task.until = Some(Timestamp(words.span(word)?.0)),
+        "as-recorded" => task.as_recorded = true,
         _ => return Ok(false),
     }
+    in_front(word, task)
+}
+
+/// True for an attribute in front of all steps.
+fn in_front(word: Word<'_>, task: &Task) -> Result<bool, Error> {
     if task.steps.is_empty() {
         return Ok(true);
     }
     Err(word.error(format!("`{}` stands after a step; attributes come first", word.text)))
 }
 
-fn place(task: &mut Task) -> &mut FairPlace {
-    task.fair.get_or_insert_default()
-}
-
-fn cpu(word: Word<'_>, script: &Script) -> Result<CpuId, Error> {
-    let number = word.text.parse().ok().filter(|&n: &u32| n < script.machine.cpus);
-    number.map(CpuId).ok_or_else(|| {
-        word.error(format!("`{}` is no CPU; there are {}", word.text, script.machine.cpus))
-    })
-}
-
-pub(super) fn group(word: Word<'_>, script: &Script) -> Result<usize, Error> {
-    let known = script.groups.iter().position(|group| group.name == word.text);
-    known.ok_or_else(|| {
-        word.error(format!("there is no group `{}`: `group {} weight 100`", word.text, word.text))
-    })
-}
-
-pub(super) fn lock(word: Word<'_>, script: &mut Script) -> usize {
-    if let Some(known) = script.locks.iter().position(|name| name == word.text) {
-        return known;
+fn no_cpu(word: Word<'_>, draft: &Draft<'_>) -> Error {
+    let cpus = &draft.script.machine.cpus;
+    let text = word.text;
+    if cpus.last().map(|last| u64::from(last.0) + 1) == Some(cpus.len()) {
+        return word.error(format!("`{text}` is no CPU; there are {}", cpus.len()));
     }
-    script.locks.push(word.text.to_owned());
-    script.locks.len() - 1
+    word.error(format!("`{text}` is no CPU; there are {cpus}"))
 }
 
-fn step(
-    word: Word<'_>,
-    words: &mut Words<'_, '_>,
-    names: &[&str],
-    script: &mut Script,
-) -> Result<Step, Error> {
-    Ok(match word.text {
-        "run" => Step::Run(words.span(word)?),
-        "lock" => Step::Lock(lock(words.argument(word, "a lock")?, script)),
-        "lock-interruptible" => {
-            Step::LockInterruptible(lock(words.argument(word, "a lock")?, script))
-        }
-        "trylock" => Step::Trylock(lock(words.argument(word, "a lock")?, script)),
-        "unlock" => Step::Unlock(lock(words.argument(word, "a lock")?, script)),
-        "sleep" => Step::Sleep(words.span(word)?),
-        "sleep-until" => Step::SleepUntil(Timestamp(words.span(word)?.0)),
-        "wait" => Step::Wait,
-        "wake" => Step::Wake(other_task(word, words, names)?),
-        "signal" => Step::Signal(other_task(word, words, names)?),
-        "yield" => Step::Yield,
-        "exit" => Step::Exit,
-        other => {
-            let number = super::Millis::from_text(other).is_some();
-            let kind = if number { "out of place" } else { "unknown" };
-            return Err(word.error(format!(
-                "`{other}` is {kind}; attributes are {ATTRIBUTES}; steps are {STEPS}"
-            )));
-        }
-    })
-}
-
-fn other_task(word: Word<'_>, words: &mut Words<'_, '_>, names: &[&str]) -> Result<usize, Error> {
-    let name = words.argument(word, "a task")?;
-    let target = names.iter().position(|&n| n == name.text);
-    target.ok_or_else(|| name.error(format!("no task is `{}`", name.text)))
-}
-
-/// Refuses a task that no kernel could run as written.
-fn check(name: Word<'_>, task: &Task, script: &Script) -> Result<(), Error> {
-    let say = |what: String| Err(name.error(format!("task `{}` {what}", task.name)));
-    if !task.allowed.contains(&task.cpu) {
-        return say(format!("starts on CPU {}, where it is not allowed", task.cpu.0));
+/// Reads CPUs that a task may run on; the machine need not have all of them.
+fn allowed(word: Word<'_>, task: &mut Task, draft: &mut Draft<'_>) -> Result<(), Error> {
+    if word.text == "all" {
+        task.allowed = Allowed::All;
+        return Ok(());
     }
-    let begins_asleep =
-        matches!(task.steps.first(), Some(Step::Sleep(_) | Step::SleepUntil(_) | Step::Wait));
-    if task.start == Start::Asleep && !begins_asleep {
-        return say("begins asleep; its first step must be sleep, sleep-until or wait".to_owned());
-    }
-    let mut held = task.holds.clone();
-    for step in &task.steps {
-        match *step {
-            Step::Lock(m) | Step::LockInterruptible(m) | Step::Trylock(m) if held.contains(&m) => {
-                return say(format!("locks `{}`, which it holds", script.locks[m]));
-            }
-            Step::Lock(m) | Step::LockInterruptible(m) | Step::Trylock(m) => held.push(m),
-            Step::Unlock(m) => {
-                let Some(at) = held.iter().position(|&h| h == m) else {
-                    return say(format!("unlocks `{}`, which it does not hold", script.locks[m]));
-                };
-                held.remove(at);
-            }
-            _ => {}
-        }
-    }
+    let before = match std::mem::take(&mut task.allowed) {
+        Allowed::Listed(before) => Some(before),
+        Allowed::Own | Allowed::All => None,
+    };
+    task.allowed = Allowed::Listed(set(word, before, draft)?);
     Ok(())
+}
+
+/// Reads CPUs of a set, beside those that it has.
+fn set(word: Word<'_>, before: Option<CpuList>, draft: &mut Draft<'_>) -> Result<CpuList, Error> {
+    let list = word.cpus()?;
+    let last = list.last().map_or(0, |cpu| cpu.0);
+    if last >= SET_END {
+        return Err(word.error(format!("CPU {last} is none; numbers end at {}", SET_END - 1)));
+    }
+    let all = match before {
+        Some(before) => before.and(list),
+        None => list,
+    };
+    draft.set_words_used += u64::from(all.last().map_or(0, |cpu| cpu.0) / 64) + 1;
+    if draft.set_words_used > MOST_SET_WORDS {
+        return Err(word.error("the tasks of this file may run on too many CPUs: `allowed all`"));
+    }
+    Ok(all)
 }

@@ -1,6 +1,7 @@
 //! Every form of a scenario once, and every message it can be refused with.
 
 use super::*;
+use crate::{LockFlags, LockId, Nanos, PrevState, SchedPolicy, Tid, Timestamp};
 use expect_test::{Expect, expect};
 
 const CLASSIC: &str = "\
@@ -25,7 +26,8 @@ moves H
 fn a_scenario_is_machine_tasks_and_expectations() {
     let script = parse(CLASSIC).expect("valid");
     assert_eq!(script.machine.base_slice, Nanos(700_000));
-    assert_eq!(script.locks, ["m"]);
+    let names: Vec<&str> = script.locks.iter().map(|lock| lock.name.as_str()).collect();
+    assert_eq!(names, ["m"]);
     let h = &script.tasks[2];
     assert_eq!((h.name.as_str(), h.class), ("H", Class::Fifo(50)));
     assert_eq!(h.start, Start::At(Timestamp(2_000_000)));
@@ -54,28 +56,28 @@ fn every_setting_and_attribute_is_read() {
     .expect("valid");
     let ms = |n: u64| Nanos(n * 1_000_000);
     let machine = Machine {
-        cpus_per_core: 1,
-        cpus_per_cache: 4096,
-        cpus_per_node: 4096,
-        cpus: 2,
+        cpus: CpuList::first(2),
         hz: 250,
         tick_phase: Nanos(500_000),
         hrtick: false,
         base_slice: ms(3),
         preemption: Preemption::Lazy,
         end: Some(Timestamp(20_000_000)),
+        ..Machine::default()
     };
     assert_eq!(script.machine, machine);
     assert_eq!(script.not_yet.as_deref(), Some("no deadline class"));
     let [a, b] = &script.tasks[..] else { panic!("two tasks") };
     assert_eq!((a.class, a.slice), (Class::Idle(3), Some(Nanos(500_000))));
-    assert_eq!((a.cpu, a.allowed.clone()), (CpuId(1), vec![CpuId(0), CpuId(1)]));
+    assert_eq!((a.cpu, a.allowed.clone()), (CpuId(1), Allowed::Listed(CpuList::first(2))));
     assert_eq!((a.start, a.fair.map(|f| f.lag_ns)), (Start::Asleep, Some(-500_000)));
-    assert_eq!(a.steps, [Step::Wait, Step::Yield, Step::Wake(1), Step::Exit]);
+    assert_eq!(a.steps, [Step::Wait(Asleep::default()), Step::Yield, Step::Wake(1), Step::Exit]);
     assert_eq!(b.class, Class::Deadline { budget: ms(2), deadline: ms(10), period: ms(20) });
     let place = FairPlace { vruntime_ns: 1_000_000, deadline_ns: 3_000_000, lag_ns: 0 };
     assert_eq!((b.fair, b.holds.clone()), (Some(place), vec![0]));
-    assert_eq!(b.steps[3..], [Step::Sleep(ms(1)), Step::SleepUntil(Timestamp(9_000_000))]);
+    let asleep = Asleep::default();
+    let sleeps = [Step::Sleep(ms(1), asleep), Step::SleepUntil(Timestamp(9_000_000), asleep)];
+    assert_eq!(b.steps[3..], sleeps);
 }
 
 #[test]
@@ -96,13 +98,13 @@ fn unknown_words_are_named_with_their_line() {
     check(
         "cpus 1\nL fair lokc m",
         expect![
-            "at line 2: `lokc` is unknown; attributes are fair, batch, idle, nice, fifo, rr, dl, stop, slice, cpu, allowed, at, asleep, in, holds, vruntime, deadline, lag; steps are run, lock, lock-interruptible, trylock, unlock, sleep, sleep-until, wait, wake, signal, yield, exit"
+            "at line 2: `lokc` is unknown; attributes are fair, batch, idle, nice, fifo, rr, dl, stop, params, slice, cpu, allowed, at-first, at, asleep, forked, in, holds, vruntime, deadline, lag, comm, tid, prio, parent, ended, until, as-recorded; steps are run, lock, lock-interruptible, trylock, trylock-failed, unlock, keep-affinity, sleep, sleep-until, sleep-every, wait, wake, signal, fork, set, yield, exit, round, round-once, may-end, rounds-over, ..."
         ],
     );
     check(
         "L run 1 4",
         expect![
-            "at line 1: `4` is out of place; attributes are fair, batch, idle, nice, fifo, rr, dl, stop, slice, cpu, allowed, at, asleep, in, holds, vruntime, deadline, lag; steps are run, lock, lock-interruptible, trylock, unlock, sleep, sleep-until, wait, wake, signal, yield, exit"
+            "at line 1: `4` is out of place; attributes are fair, batch, idle, nice, fifo, rr, dl, stop, params, slice, cpu, allowed, at-first, at, asleep, forked, in, holds, vruntime, deadline, lag, comm, tid, prio, parent, ended, until, as-recorded; steps are run, lock, lock-interruptible, trylock, trylock-failed, unlock, keep-affinity, sleep, sleep-until, sleep-every, wait, wake, signal, fork, set, yield, exit, round, round-once, may-end, rounds-over, ..."
         ],
     );
     check("hrtick maybe", expect!["at line 1: `hrtick` is on or off, not `maybe`"]);
@@ -112,7 +114,10 @@ fn unknown_words_are_named_with_their_line() {
     );
     check("not now", expect!["at line 1: `not` begins `not yet: REASON`, and nothing else"]);
     check("cpus 1 2", expect!["at line 1: `2` is one word too many"]);
-    check("L@1 run 1", expect!["at line 1: `L@1`: a name is of letters, digits and _"]);
+    check(
+        "L@1 run 1",
+        expect!["at line 1: `L@1`: a name is of letters, digits and _.-/: or stands in quotes"],
+    );
     check("A wake B", expect!["at line 1: no task is `B`"]);
 }
 
@@ -135,7 +140,10 @@ fn numbers_must_be_numbers_of_the_right_kind() {
 
 #[test]
 fn a_task_must_make_sense() {
-    check("L run 1\nL run 2", expect!["at line 2: there is a task `L` already"]);
+    check(
+        "L run 1\nL run 2",
+        expect!["at line 2: there is a task `L` already; give it another name and `comm L`"],
+    );
     check(
         "L run 1 fifo 3",
         expect!["at line 1: `fifo` stands after a step; attributes come first"],
@@ -144,14 +152,26 @@ fn a_task_must_make_sense() {
     check(
         "L asleep run 1",
         expect![
-            "at line 1: task `L` begins asleep; its first step must be sleep, sleep-until or wait"
+            "at line 1: task `L` begins asleep; its first step must be sleep, sleep-until, sleep-every or wait; the attribute `as-recorded` takes it as it is"
         ],
     );
-    check("L lock m lock m", expect!["at line 1: task `L` locks `m`, which it holds"]);
-    check("L unlock m", expect!["at line 1: task `L` unlocks `m`, which it does not hold"]);
+    check(
+        "L lock m lock m",
+        expect![
+            "at line 1: task `L` locks `m`, which it holds; the attribute `as-recorded` takes it as it is"
+        ],
+    );
+    check(
+        "L unlock m",
+        expect![
+            "at line 1: task `L` unlocks `m`, which it does not hold; the attribute `as-recorded` takes it as it is"
+        ],
+    );
     check(
         "cpus 2\nL cpu 0 allowed 1 run 1",
-        expect!["at line 2: task `L` starts on CPU 0, where it is not allowed"],
+        expect![
+            "at line 2: task `L` starts on CPU 0, where it is not allowed; the attribute `as-recorded` takes it as it is"
+        ],
     );
     check("  run 1", expect!["at line 1: this line continues a task, but none is above it"]);
 }
@@ -184,4 +204,134 @@ fn an_expectation_must_ask_for_what_there_is() {
             "at line 5: `M run 1` stands after an expectation; tasks and settings come before the first one"
         ],
     );
+}
+
+/// Every word of the language that a program writes, as it writes it.
+const WRITTEN: &str = r#"cpus 0-2,8
+cores 0 1 0 1
+per-cache 2
+per-node 2
+hz 250
+tick-phase 0.5
+hrtick off
+slice 3
+preemption voluntary
+newidle 1024 ? 0 7
+latency wake-busy 0.012 slice-end 0.000001
+assumed "HZ=250 # \"so\""
+start 39623617.123456
+end 18446744073709.551615
+group "/a b"
+group /a/c in "/a b" weight 50
+mutex m0 0xffff888004e39b40
+mutex m1 flags spin+mutex+0x40
+rwsem rw2 flags read
+rwsem s3 flags none
+rt-mutex rt4
+
+low  tid 77  cpu 8  allowed all  in /a/c  holds m0  vruntime -1.5  deadline 2  run 4  unlock m0
+"kworker/u9:1 \u{1b}"  comm kworker  parent low  ended  idle  nice 3  slice 0.5  prio 99
+    allowed 0-1,8  forked  lag 0  until 39623620
+    run 1
+    round  lock m1  run 1  unlock m1
+    round-once  may-end  wake low
+    rounds-over  ...
+odd  params fifo -30 5 0 0.1 0  prio unknown  allowed none  at 0  as-recorded
+    sleep-every 10 39623617.5 D on rw2 as write  sleep 5 I  sleep-until 7 on s3  unlock m0
+    trylock-failed m0  fork "kworker/u9:1 \u{1b}"  set fair nice -5 slice 0.1  set fifo 50
+    set dl 1 2 3  set params stop 0 1 0 0 0  wait X on rt4  signal odd  yield  exit  exit  ...
+"#;
+
+#[test]
+fn what_is_written_is_read_as_the_same() {
+    let script = parse(WRITTEN).expect("valid");
+    assert_eq!(script.to_string(), WRITTEN);
+    let [low, worker, odd] = &script.tasks[..] else { panic!("three tasks") };
+    assert_eq!((low.tid, low.start), (Some(Tid(77)), Start::At(Timestamp(39_623_617_123_456))));
+    assert_eq!((worker.name.as_str(), worker.parent), ("kworker/u9:1 \u{1b}", Some(0)));
+    assert_eq!((worker.start, worker.until), (Start::Forked, Some(Timestamp(39_623_620_000_000))));
+    let write =
+        Asleep { state: PrevState::Uninterruptible, on: Some((2, LockFlags(LockFlags::WRITE))) };
+    let (period, phase) = (Nanos(10_000_000), Timestamp(39_623_617_500_000));
+    assert_eq!(odd.steps[0], Step::SleepEvery { period, phase, asleep: write });
+    let flags: Vec<u32> = script.locks.iter().map(|lock| lock.flags.0).collect();
+    assert_eq!(flags, [32, 97, 2, 0, 8]);
+    assert_eq!(script.locks[0].address, Some(LockId(0xffff_8880_04e3_9b40)));
+    assert_eq!(script.machine.end, Some(Timestamp(u64::MAX)));
+    assert_eq!(script.machine.newidle, [Some(1024), None, Some(0), Some(7)]);
+    assert_eq!(script.machine.assumed, ["HZ=250 # \"so\""]);
+    assert!(matches!(odd.class, Class::Exact(p) if p.policy == SchedPolicy::Fifo && p.nice == -30));
+}
+
+#[test]
+fn what_a_program_writes_can_be_wrong_too() {
+    check("\"a b run 1", expect!["at line 1: a quote is not closed on this line"]);
+    check(
+        "\"a\\n\" run 1",
+        expect![[
+            r#"at line 1: `"a\n"` is no name; in quotes, `\"`, `\\` and `\u{HEX}` are the only escapes"#
+        ]],
+    );
+    check("cpus 3-1", expect!["at line 1: `3-1` is no list of CPUs, as in `0-3,8`"]);
+    check("cpus 2\ncores 0", expect!["at line 2: `cores` needs 2 numbers, one for each CPU"]);
+    check("newidle x", expect!["at line 1: `x` is neither a number nor `?`"]);
+    check("start 3\nend 2", expect!["at line 2: the end is before the start"]);
+    check("group a in a", expect!["at line 1: a group is in no group of its own"]);
+    check("mutex m\nmutex m", expect!["at line 2: lock `m` has a line already"]);
+    check("mutex m 0xg", expect!["at line 1: `0xg` is no address of 64 bits"]);
+    check("A forked fork B", expect!["at line 1: no task is `B`"]);
+    check(
+        "mutex m flags big",
+        expect![
+            "at line 1: `big` is no flag of a lock; there are spin, read, write, rt, percpu, mutex and numbers, as in `0x40`"
+        ],
+    );
+    check("A run 1 ... run 2", expect!["at line 1: `run` is one word too many"]);
+    check("A sleep-every 0 1", expect!["at line 1: `sleep-every 0` has no next release"]);
+}
+
+#[test]
+fn a_loop_must_get_on() {
+    let way_out = "; the attribute `as-recorded` takes it as it is";
+    let fault = |text: &str| {
+        let error = parse(text).expect_err("invalid").to_string();
+        assert!(parse(&text.replacen("A ", "A as-recorded ", 1)).is_ok(), "{text}");
+        error.strip_suffix(way_out).map(str::to_owned)
+    };
+    for (text, what) in [
+        ("A round run 1", "has a loop without an end: `rounds-over`"),
+        ("A until 5 run 1", "has a loop without an end: `rounds-over`"),
+        ("A run 1 rounds-over", "has a loop without a `round`"),
+        ("A round run 1 rounds-over round", "has a place in its loop behind `rounds-over`"),
+        ("A round yield rounds-over", "has a `round` without `run` or `sleep`: it would never end"),
+        (
+            "A round run 1 round yield round-once run 1 rounds-over",
+            "has a `round` without `run` or `sleep`: it would never end",
+        ),
+    ] {
+        assert_eq!(fault(text), Some(format!("at line 1: task `A` {what}")), "{text}");
+    }
+    assert!(parse("A until 9 round run 1 round-once yield rounds-over").is_ok());
+}
+
+/// Short text must not fill the memory, and long text is read in one go.
+#[test]
+fn hostile_text_stays_within_bounds() {
+    check("cpus 0-4294967295", expect!["at line 1: 4294967296 CPUs are more than 65536"]);
+    check(
+        "A allowed 0-1048576 run 1",
+        expect!["at line 1: CPU 1048576 is none; numbers end at 1048575"],
+    );
+    let sets: String = (0..2000).map(|n| format!("T{n} allowed 0-1048575 run 1\n")).collect();
+    check(
+        &sets,
+        expect!["at line 1025: the tasks of this file may run on too many CPUs: `allowed all`"],
+    );
+    // Quadratic time would be minutes.
+    let names = (0..60_000).map(|n| format!("T{n} wake T{n} lock m{n} unlock m{n}\n"));
+    assert_eq!(parse(&names.collect::<String>()).map(|s| s.tasks.len()), Ok(60_000));
+    let locks: String = (0..60_000).map(|n| format!(" lock m{n}")).collect();
+    assert_eq!(parse(&format!("A{locks}")).map(|s| s.locks.len()), Ok(60_000));
+    let rounds = "A".to_owned() + &" round run 1".repeat(60_000) + " rounds-over";
+    assert_eq!(parse(&rounds).map(|s| s.tasks[0].steps.len()), Ok(120_001));
 }

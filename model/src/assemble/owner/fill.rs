@@ -12,6 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// list, also a free mutex is not taken without the two events.
 const AT_ONCE_NS: u64 = 2_000;
 
+/// The same where nobody who has to do with the lock is on a CPU; a recorder that reads owners
+/// takes some microseconds between the two events.
+const SOON_NS: u64 = 10_000;
+
 /// What the latest fact left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Last {
@@ -52,6 +56,8 @@ pub(super) enum Rule {
     AtOnce,
     /// A waiter spun, and nobody else was on a CPU all the time.
     Spun,
+    /// The same of a task that is never seen to have to do with the lock.
+    SpunForStranger,
     /// It acquires next, and was on a CPU when another one began to wait.
     WinnerOnCpu,
     /// It released the lock, and another one began to wait before anybody acquired it.
@@ -73,6 +79,7 @@ impl Rule {
             Self::Releaser | Self::NextReleaser | Self::Spun => 990,
             Self::AfterLost | Self::WinnerOnCpu => 980,
             Self::CameUnseen | Self::AtOnce => 960,
+            Self::SpunForStranger => 950,
             Self::NotGone => 900,
             Self::TookAgain => 890,
             Self::LastWinner => 700,
@@ -456,21 +463,20 @@ impl<'t> Fill<'t> {
         };
         self.push(begun, was, basis, Rule::LastWinner);
         let stretches = self.cpus.iter().filter_map(|cpu| cpu.at(begun)).filter(|s| s.end >= at);
-        let mut is_known = true;
-        let mut users = stretches.filter_map(|s| match s.on_cpu {
-            OnCpu::Task(other) => Some(other).filter(|o| *o != task && self.users.contains(o)),
-            OnCpu::Idle => None,
-            OnCpu::Unknown => {
-                is_known = false;
-                None
-            }
-        });
-        let (owner, more) = (users.next(), users.count());
-        let is_at_once = at.since(begun).0 < AT_ONCE_NS;
-        let (owner, basis, rule) = match owner {
-            None if is_known => (Ownership::Free, Basis::Inferred, Rule::AtOnce),
-            Some(_) if is_at_once => (Ownership::Free, Basis::Inferred, Rule::AtOnce),
-            Some(owner) if more == 0 => (Ownership::Held(owner), Basis::Inferred, Rule::Spun),
+        let others: Vec<TaskId> = stretches
+            .filter_map(|s| match s.on_cpu {
+                OnCpu::Task(other) => Some(other).filter(|other| *other != task),
+                OnCpu::Idle | OnCpu::Unknown => None,
+            })
+            .collect();
+        let users: Vec<TaskId> =
+            others.iter().copied().filter(|task| self.users.contains(task)).collect();
+        let spun_for = at.since(begun).0;
+        let is_free = spun_for < AT_ONCE_NS || users.is_empty() && spun_for < SOON_NS;
+        let (owner, basis, rule) = match (&users[..], &others[..]) {
+            _ if is_free => (Ownership::Free, Basis::Inferred, Rule::AtOnce),
+            ([owner], _) => (Ownership::Held(*owner), Basis::Inferred, Rule::Spun),
+            ([], [owner]) => (Ownership::Held(*owner), Basis::Inferred, Rule::SpunForStranger),
             _ => (Ownership::Unknown, Basis::Unknown, Rule::Nothing),
         };
         self.push(at, owner, basis, rule);

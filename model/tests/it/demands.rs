@@ -1,0 +1,366 @@
+//! What a recording asks for, concept by concept: listings in, demands as text out.
+
+use crate::shorthand::recording;
+use expect_test::{Expect, expect};
+use model::Recording;
+
+/// The demand without what is only assumed of the machine.
+fn check(text: &str, expect: Expect) {
+    check_recording(&recording(text), expect);
+}
+
+fn check_recording(recording: &Recording, expect: Expect) {
+    let (demand, notes) = model::demand::extract(recording, None);
+    let mut written = String::new();
+    model::demand::write(&demand, &mut written).expect("a string takes anything");
+    let is_told = |line: &&str| !line.starts_with("assumed ") && !line.starts_with("newidle ");
+    let mut told: String =
+        written.lines().filter(is_told).map(|line| line.to_owned() + "\n").collect();
+    for (note, times) in notes {
+        told += &format!("# {note:?} x{times}\n");
+    }
+    expect.assert_eq(&told);
+}
+
+/// What is assumed of a machine that nothing describes.
+#[test]
+fn a_machine_is_told_from_what_is_assumed_of_it() {
+    let recording = recording("5 0 a switch a R b\n25 3 c switch c S idle");
+    let (demand, _) = model::demand::extract(&recording, None);
+    expect![[r#"
+        cpus 0,3
+        newidle ?
+        assumed "HZ=1000"
+        assumed "full preemption"
+        assumed "slices timed by hrtick"
+        assumed "base slice 1400000 ns"
+        assumed "one last-level cache"
+        assumed "ticks at multiples of their period"
+        start 0.005
+        end 0.025
+    "#]]
+    .assert_eq(&demand.to_script().machine.to_string());
+}
+
+#[test]
+fn a_wake_by_a_task_is_a_step_of_that_task() {
+    check(
+        "0 0 a switch a R a
+         0 1 b switch b R b
+         10 1 b switch b S idle
+         30 0 a waking b 1
+         31 0 a wakeup b 1
+         32 1 idle switch idle R b
+         50 1 b switch b X idle
+         60 0 a switch a R a",
+        expect![[r#"
+            cpus 2
+            latency wake-idle 0.002 wake-deep 0.002
+            end 0.06
+
+            a  allowed all  run 0.03  wake b  run 0.03  ...
+            b  ended  cpu 1  allowed all  run 0.01  wait  run 0.018
+        "#]],
+    );
+}
+
+/// An interrupt ends what no task does: the sleep has a length of its own.
+#[test]
+fn a_wake_by_an_interrupt_ends_a_sleep() {
+    check(
+        "0 0 a switch a S idle
+         30 0 idle | waking a 0
+         31 0 idle | wakeup a 0
+         32 0 idle switch idle R a
+         50 0 a switch a D idle
+         90 0 idle | waking a 0
+         92 0 idle switch idle R a
+         99 0 a switch a R a",
+        expect![[r#"
+            latency wake-idle 0.002 wake-deep 0.002
+            end 0.099
+
+            a  allowed all  sleep 0.03  run 0.018  sleep 0.04 D  run 0.007  ...
+        "#]],
+    );
+}
+
+#[test]
+fn sleeps_that_keep_to_a_period_end_at_releases() {
+    // Every 10 ms, whatever the work took.
+    let round = |n: u64| {
+        let at = 10_000 * n;
+        format!(
+            "{at} 0 idle | waking a 0\n{at} 0 idle switch idle R a\n{} 0 a switch a S idle\n",
+            at + 1000 + 700 * (n % 3)
+        )
+    };
+    check(
+        &(1..9).map(round).collect::<String>(),
+        expect![[r#"
+        start 10
+        end 82.4
+
+        a  allowed all  asleep
+            sleep-until 10  run 1.7  sleep-every 10 20  run 2.4  sleep-every 10 20  run 1  sleep-every 10 20
+            run 1.7  sleep-every 10 20  run 2.4  sleep-every 10 20  run 1  sleep-every 10 20  run 1.7
+            sleep-every 10 20  run 2.4  wait  ...
+        # WaitCutOff x1
+    "#]],
+    );
+}
+
+/// Rounds of equal sleeps are a loop that goes on as long as there is time.
+#[test]
+fn a_closed_loop_has_rounds() {
+    let mut at = 0;
+    let mut text = String::new();
+    for n in 0..7u64 {
+        let (left, back) = (at + 300 + 90 * (n % 2), at + 1000 + 90 * (n % 2) + 137 * (n % 3));
+        text += &format!(
+            "{left} 0 a switch a S idle\n{back} 0 idle | waking a 0\n{back} 0 idle switch idle R a\n"
+        );
+        at = back;
+    }
+    check(
+        &text,
+        expect![[r#"
+        start 0.3
+        end 8.092
+
+        a  allowed all
+            sleep 0.7
+            round  run 0.39  sleep 0.837
+            round  run 0.3  sleep 0.974
+            round  run 0.39  sleep 0.7
+            round  run 0.3  sleep 0.837
+            round  run 0.39  sleep 0.974
+            round  run 0.3  sleep 0.7
+            rounds-over  ...
+    "#]],
+    );
+}
+
+/// Mutex calls are not recorded: who lets go has had it since some time before.
+#[test]
+fn a_section_whose_start_is_not_recorded_is_guessed() {
+    check(
+        "0 0 x switch x R low
+         0 1 y switch y R high
+         10 1 high begin m 33
+         20 1 high begin m 32
+         21 1 high switch high D idle
+         40 0 low release m
+         41 0 low waking high 1
+         42 1 idle switch idle R high
+         44 1 high end m 0
+         60 1 high switch high S idle
+         70 0 low switch low S idle",
+        expect![[r#"
+            cpus 2
+            end 0.07
+            mutex m0 0x1 flags spin+mutex
+
+            x  allowed all  ...
+            low  allowed all  run 0.01  lock m0  run 0.03  unlock m0  run 0.03  wait  ...
+            y  cpu 1  allowed all  ...
+            high  cpu 1  allowed all  run 0.01  lock m0  run 0.019  unlock m0  wait  ...
+            # SectionStartGuessed x1
+            # SectionEndGuessed x1
+            # WaitCutOff x2
+        "#]],
+    );
+}
+
+/// Nobody says when `high` lets go: `third` has the mutex later.
+#[test]
+fn a_section_whose_end_is_not_recorded_is_guessed() {
+    check(
+        "0 0 x switch x R low
+         0 1 y switch y R high
+         0 2 z switch z R third
+         10 1 high begin m 33
+         30 0 low release m
+         31 1 high end m 0
+         50 1 high switch high S idle
+         60 2 third begin m 33
+         70 0 low release m
+         71 2 third end m 0
+         80 2 third release m
+         90 2 third switch third S idle
+         95 0 low switch low S idle",
+        expect![[r#"
+            cpus 3
+            end 0.095
+            mutex m0 0x1 flags spin+mutex
+
+            x  allowed all  ...
+            low  allowed all
+                run 0.01  lock m0  run 0.02  unlock m0  run 0.03  lock m0  run 0.01  unlock m0  run 0.025  wait
+                ...
+            y  cpu 1  allowed all  ...
+            high  cpu 1  allowed all  run 0.01  lock m0  run 0.019  unlock m0  wait  ...
+            z  cpu 2  allowed all  ...
+            third  cpu 2  allowed all  run 0.06  lock m0  run 0.009  unlock m0  run 0.01  wait  ...
+            # SectionStartGuessed x2
+            # SectionEndGuessed x1
+            # WaitCutOff x3
+        "#]],
+    );
+}
+
+#[test]
+fn an_owner_that_is_recorded() {
+    check(
+        "0 0 x switch x R low
+         0 1 y switch y R high
+         10 1 high begin m 33
+         10 1 high owner m 33 low 0
+         20 1 high begin m 32
+         20 1 high owner m 32 low 1
+         21 1 high switch high D idle
+         40 0 low waking high 1
+         42 1 idle switch idle R high
+         44 1 high end m 0
+         60 1 high switch high S idle
+         70 0 low switch low S idle",
+        expect![[r#"
+            cpus 2
+            end 0.07
+            mutex m0 0x1 flags spin+mutex
+
+            x  allowed all  ...
+            low  allowed all  run 0.01  lock m0  run 0.03  unlock m0  run 0.03  wait  ...
+            y  cpu 1  allowed all  ...
+            high  cpu 1  allowed all  run 0.01  lock m0  run 0.019  unlock m0  wait  ...
+            # SectionStartGuessed x1
+            # SectionEndGuessed x1
+            # WaitCutOff x2
+        "#]],
+    );
+}
+
+#[test]
+fn an_owner_that_its_wake_gives_away() {
+    check(
+        "0 0 x switch x R low
+         0 1 y switch y R high
+         10 1 high begin m 33
+         20 1 high begin m 32
+         21 1 high switch high D idle
+         40 0 low waking high 1
+         42 1 idle switch idle R high
+         44 1 high end m 0
+         60 1 high switch high S idle
+         70 0 low switch low S idle",
+        expect![[r#"
+            cpus 2
+            end 0.07
+            mutex m0 0x1 flags spin+mutex
+
+            x  allowed all  ...
+            low  allowed all  run 0.01  lock m0  run 0.03  unlock m0  run 0.03  wait  ...
+            y  cpu 1  allowed all  ...
+            high  cpu 1  allowed all  run 0.01  lock m0  run 0.019  unlock m0  wait  ...
+            # SectionStartGuessed x1
+            # SectionEndGuessed x1
+            # WaitCutOff x2
+        "#]],
+    );
+}
+
+#[test]
+fn sections_between_recorded_calls_are_exact() {
+    check(
+        "0 0 x switch x R a
+         5 0 a lock m
+         15 0 a unlock m
+         20 0 a try m 1
+         22 0 a unlock m
+         30 0 a try n 0
+         40 0 a switch a X idle",
+        expect![[r#"
+            end 0.04
+            mutex m0 0x1
+            mutex m1 0x2
+
+            x  allowed all  ...
+            a  ended  allowed all
+                run 0.005  lock m0  run 0.01  unlock m0  run 0.005  trylock m0  run 0.002  unlock m0  run 0.008
+                trylock-failed m1  run 0.01
+        "#]],
+    );
+}
+
+#[test]
+fn a_forked_task_begins_at_a_step_of_its_parent() {
+    check(
+        "0 0 x switch x R a
+         10 0 a fork a b
+         12 0 a new b 1
+         14 1 idle switch idle R b
+         20 0 a switch a R a
+         40 1 b switch b X idle
+         50 0 a switch a X idle",
+        expect![[r#"
+            cpus 2
+            end 0.05
+
+            x  allowed all  ...
+            a  ended  allowed all  run 0.012  fork b  run 0.038
+            b  parent a  ended  forked  run 0.026
+        "#]],
+    );
+}
+
+/// What sets a priority mostly comes before the work that needs it.
+#[test]
+fn a_priority_is_changed_before_the_stretch_that_shows_it() {
+    let switch = |us: u64, prev: &str, next: &str| {
+        format!("  x-1 [000] d..2. 5.{us:06}: sched_switch: {prev} prev_state=R ==> {next}\n")
+    };
+    let prev = |prio: i32| format!("prev_comm=a prev_pid=7 prev_prio={prio}");
+    let next = |prio: i32| format!("next_comm=a next_pid=7 next_prio={prio}");
+    let (from_b, to_b) =
+        ("prev_comm=b prev_pid=8 prev_prio=120", "next_comm=b next_pid=8 next_prio=120");
+    let text = [
+        switch(10, &prev(120), to_b),
+        switch(20, from_b, &next(120)),
+        switch(35, &prev(49), to_b),
+        switch(45, from_b, &next(49)),
+        switch(60, &prev(139), to_b),
+    ]
+    .concat();
+    check_recording(
+        &trace_formats::read(text.as_bytes()).expect("ftrace text"),
+        expect![[r#"
+        start 5000.01
+        end 5000.06
+
+        a  tid 7  allowed all  set fifo 50  run 0.015  set fair nice 19  run 0.015  ...
+        b  tid 8  allowed all  run 0.02  ...
+    "#]],
+    );
+}
+
+/// Tasks of one name are told apart, and a thread id that is used again is another task.
+#[test]
+fn tasks_of_one_name_have_numbers() {
+    let mut text = String::new();
+    for at in [10, 30] {
+        text += &format!("{at} 0 a fork a b\n{at} 0 a new b 1\n");
+        text += &format!("{} 1 idle switch idle R b\n{} 1 b switch b X idle\n", at + 2, at + 9);
+    }
+    check(
+        &(text + "50 0 a switch a X idle"),
+        expect![[r#"
+            cpus 2
+            start 0.01
+            end 0.05
+
+            a  ended  allowed all  fork b.2  run 0.02  fork b.2.2  run 0.02
+            b.2  comm b  parent a  ended  forked  run 0.007
+            b.2.2  comm b  tid 2  parent a  ended  forked  run 0.007
+        "#]],
+    );
+}

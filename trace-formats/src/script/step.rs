@@ -1,0 +1,181 @@
+//! What a task of a scenario does, step by step.
+
+use super::parse::Draft;
+use super::word::{Word, Words};
+use super::{Class, Millis, lock};
+use crate::{Error, LockFlags, Nanos, PrevState, Timestamp};
+
+/// One step of a task. Locks are indexes into [`super::Script::locks`], tasks into
+/// [`super::Script::tasks`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Compute.
+    Run(Nanos),
+    /// Acquire a mutex.
+    Lock(usize),
+    /// Acquire a mutex unless a signal comes first.
+    LockInterruptible(usize),
+    /// Acquire a mutex or go on without it.
+    Trylock(usize),
+    /// The same, where it was not acquired: there is no section to run.
+    TrylockFailed(usize),
+    /// Release a mutex.
+    Unlock(usize),
+    /// Sleep for a span.
+    Sleep(Nanos, Asleep),
+    /// Sleep until a point.
+    SleepUntil(Timestamp, Asleep),
+    /// Sleep until the next release of a periodic task.
+    SleepEvery {
+        /// Distance of two releases.
+        period: Nanos,
+        /// Any one release.
+        phase: Timestamp,
+        /// How it sleeps.
+        asleep: Asleep,
+    },
+    /// Wait for one wake.
+    Wait(Asleep),
+    /// Wake another task.
+    Wake(usize),
+    /// Send a signal to another task.
+    Signal(usize),
+    /// Make a new task runnable.
+    Fork(usize),
+    /// Change class and priority; with a fair task's own slice.
+    Set(Class, Option<Nanos>),
+    /// From here on it may run only where it is `allowed`.
+    KeepAffinity,
+    /// Give up the CPU, stay runnable.
+    Yield,
+    /// End.
+    Exit,
+    /// No step: a place in a loop.
+    Mark(Mark),
+}
+
+/// How a task sleeps, and on what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asleep {
+    /// State meanwhile.
+    pub state: PrevState,
+    /// The lock that is waited for, and as what.
+    pub on: Option<(usize, LockFlags)>,
+}
+
+impl Default for Asleep {
+    fn default() -> Self {
+        Self { state: PrevState::Interruptible, on: None }
+    }
+}
+
+/// Places in a loop that goes on as long as there is time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// A round begins that can be run once more.
+    Round,
+    /// A round begins that is run once.
+    RoundOnce,
+    /// From here on, the loop may end when its date has come.
+    MayEnd,
+    /// The loop's end.
+    RoundsOver,
+}
+
+const STEPS: &str = "run, lock, lock-interruptible, trylock, trylock-failed, unlock, keep-affinity, sleep, \
+                     sleep-until, sleep-every, wait, wake, signal, fork, set, yield, exit, round, \
+                     round-once, may-end, rounds-over, ...";
+
+/// States by their letter.
+const STATES: [PrevState; 9] = [
+    PrevState::Runnable,
+    PrevState::Preempted,
+    PrevState::Interruptible,
+    PrevState::Uninterruptible,
+    PrevState::IdleSleep,
+    PrevState::Stopped,
+    PrevState::Parked,
+    PrevState::Dead,
+    PrevState::Unknown,
+];
+
+/// Reads a step.
+pub(super) fn read<'t>(
+    word: Word<'t>,
+    words: &mut Words<'_, 't>,
+    draft: &mut Draft<'t>,
+) -> Result<Step, Error> {
+    let mut lock = |words: &mut Words<'_, 't>| draft.lock(words.argument(word, "a lock")?);
+    Ok(match word.text {
+        "run" => Step::Run(words.span(word)?),
+        "lock" => Step::Lock(lock(words)?),
+        "lock-interruptible" => Step::LockInterruptible(lock(words)?),
+        "trylock" => Step::Trylock(lock(words)?),
+        "trylock-failed" => Step::TrylockFailed(lock(words)?),
+        "unlock" => Step::Unlock(lock(words)?),
+        "sleep" => Step::Sleep(words.span(word)?, asleep(words, draft)?),
+        "sleep-until" => Step::SleepUntil(Timestamp(words.span(word)?.0), asleep(words, draft)?),
+        "sleep-every" => {
+            let (period, phase) = (words.span(word)?, Timestamp(words.span(word)?.0));
+            if period == Nanos(0) {
+                return Err(word.error("`sleep-every 0` has no next release"));
+            }
+            Step::SleepEvery { period, phase, asleep: asleep(words, draft)? }
+        }
+        "wait" => Step::Wait(asleep(words, draft)?),
+        "wake" => Step::Wake(draft.task(words.argument(word, "a task")?)?),
+        "signal" => Step::Signal(draft.task(words.argument(word, "a task")?)?),
+        "fork" => Step::Fork(draft.task(words.argument(word, "a task")?)?),
+        "set" => set(word, words)?,
+        "keep-affinity" => Step::KeepAffinity,
+        "yield" => Step::Yield,
+        "exit" => Step::Exit,
+        "round" => Step::Mark(Mark::Round),
+        "round-once" => Step::Mark(Mark::RoundOnce),
+        "may-end" => Step::Mark(Mark::MayEnd),
+        "rounds-over" => Step::Mark(Mark::RoundsOver),
+        other => {
+            let number = Millis::from_text(other).is_some();
+            let kind = if number { "out of place" } else { "unknown" };
+            return Err(word.error(format!(
+                "`{other}` is {kind}; attributes are {}; steps are {STEPS}",
+                super::task::ATTRIBUTES
+            )));
+        }
+    })
+}
+
+/// Reads `[STATE] [on LOCK [as FLAGS]]`.
+fn asleep<'t>(words: &mut Words<'_, 't>, draft: &mut Draft<'t>) -> Result<Asleep, Error> {
+    let mut asleep = Asleep::default();
+    let by_letter = |word: Word<'_>| STATES.into_iter().find(|s| s.letter() == word.text);
+    if let Some(state) = words.peek().and_then(by_letter) {
+        words.next();
+        asleep.state = state;
+    }
+    if let Some(on) = words.next_if("on") {
+        let lock = draft.lock(words.argument(on, "a lock")?)?;
+        let flags = match words.next_if("as") {
+            Some(word) => lock::flags(words.argument(word, "flags, as in `read`")?)?,
+            None => draft.script.locks[lock].flags,
+        };
+        asleep.on = Some((lock, flags));
+    }
+    Ok(asleep)
+}
+
+/// Reads a class with its `nice` and `slice`.
+fn set(word: Word<'_>, words: &mut Words<'_, '_>) -> Result<Step, Error> {
+    let name = words.argument(word, "a class, as in `set fifo 50`")?;
+    let Some(mut class) = Class::read(name, words)? else {
+        return Err(name.error(format!("`{}` is no class", name.text)));
+    };
+    if let Some(nice) = words.next_if("nice") {
+        class = class.at_nice(nice, words)?;
+    }
+    let slice = match words.next_if("slice") {
+        Some(slice) => Some(words.span(slice)?),
+        None => None,
+    };
+    Ok(Step::Set(class, slice))
+}
