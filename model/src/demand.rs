@@ -12,6 +12,7 @@ mod hidden;
 mod latency;
 mod machine;
 mod order;
+mod presence;
 mod priority;
 mod program;
 mod rounds;
@@ -25,6 +26,7 @@ mod wake;
 pub use contention::Cover;
 pub use extract::{Choices, DemandNote, extract, extract_with};
 pub use latency::{DEEP_NS, SwitchCause, SwitchCauses};
+pub use presence::{Presence, Turn};
 pub use rounds::Rounds;
 
 use crate::{

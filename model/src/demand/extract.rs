@@ -3,6 +3,7 @@
 use super::contention::Cover;
 use super::hidden;
 use super::latency::SwitchCauses;
+use super::presence::{Presence, Turn};
 use super::program::{Asleep, Build};
 use super::rounds::{self, Ending, Rounds};
 use super::sleep::{TimerSleep, find_period};
@@ -45,7 +46,7 @@ pub(super) struct Extract<'r> {
     pub(super) host: Option<&'r Host>,
     pub(super) tracker: TaskTracker,
     pub(super) builds: Vec<Build>,
-    pub(super) running: BTreeMap<CpuId, Tid>,
+    pub(super) presence: Presence,
     pub(super) locks: Vec<DemandLock>,
     pub(super) lock_index: BTreeMap<LockId, LockIndex>,
     /// Who is known to have a mutex, where its calls are not recorded.
@@ -111,7 +112,7 @@ pub fn extract_with(
             host,
             tracker: TaskTracker::default(),
             builds: Vec::new(),
-            running: BTreeMap::new(),
+            presence: Presence::default(),
             locks: Vec::new(),
             lock_index: BTreeMap::new(),
             holders: BTreeMap::new(),
@@ -158,10 +159,7 @@ pub fn extract_with(
 impl Extract<'_> {
     pub(super) fn event(&mut self, e: &Event) {
         let at = e.at.0;
-        if !matches!(e.kind, SchedEvent::Switch { .. }) {
-            // Whoever it names as running is running.
-            self.current(e);
-        }
+        self.turns(e);
         let overhead = self.causes.observe(e).map_or(Nanos(0), |(_, span)| span);
         match e.kind {
             SchedEvent::Switch { .. } => self.switch(e, overhead),
@@ -214,52 +212,47 @@ impl Extract<'_> {
         self.tracker.id(tid)
     }
 
-    /// The build of the task in whose context the event was recorded, made running if unknown.
+    /// The build of the task in whose context the event was recorded.
     pub(super) fn current(&mut self, e: &Event) -> Option<&mut Build> {
         if matches!(e.context, Context::HardIrq | Context::SoftIrq) {
             return None;
         }
         let id = self.id(e.tid)?;
-        let start = self.first_seen(e);
+        Some(&mut self.builds[id.index()])
+    }
+
+    /// Takes note of who turns out to be on a CPU, or not to be there any more.
+    fn turns(&mut self, e: &Event) {
+        for turn in self.presence.observe(e, &self.tracker) {
+            match turn {
+                Turn::Vanished(id) => self.vanish(id, e.at.0),
+                Turn::Found(id, since) => self.found(id, e, since),
+                // The switch itself is taken up with the event.
+                Turn::Left(_) | Turn::Came(_) => {}
+            }
+        }
+    }
+
+    /// A task is on a CPU, and how it came there is not in the trace.
+    fn found(&mut self, id: TaskId, e: &Event, since: Timestamp) {
         if self.builds[id.index()].asleep.is_some() {
             self.count(DemandNote::WakeupMissing);
             self.wake_by_interrupt(id, e.at.0);
         }
         let b = &mut self.builds[id.index()];
-        if b.arrival.is_none() {
-            b.arrival = Some(Arrival::At(Timestamp(start), e.cpu));
-            b.on_cpu = Some(start);
-        } else if b.on_cpu.is_none() {
-            // How it came to its CPU is not in the trace.
-            b.on_cpu = Some(e.at.0);
-            b.since = e.at.0;
-            b.total_before = b.total;
-        }
-        Some(b)
+        b.arrival.get_or_insert(Arrival::At(since, e.cpu));
+        b.come(since.0);
     }
 
     /// A CPU is left by another task than the one that came to it: that one's own leaving is
     /// missing. Nothing is known of it after its last event; it counts as asleep until it is seen.
-    fn vanish(&mut self, e: &Event, prev: Tid) {
-        let Some(tid) = self.running.get(&e.cpu).copied().filter(|tid| *tid != prev) else {
-            return;
-        };
-        let Some(id) = self.id(tid) else { return };
+    fn vanish(&mut self, id: TaskId, at: u64) {
         let b = &mut self.builds[id.index()];
-        if b.on_cpu.take().is_none() || b.asleep.is_some() {
-            return;
-        }
+        b.on_cpu = None;
+        self.stretches.push(b.leave());
         let state = PrevState::Interruptible;
-        b.asleep = Some(Asleep { since: e.at.0, state, on: None, in_mutex: false, timer: None });
+        b.asleep = Some(Asleep { since: at, state, on: None, in_mutex: false, timer: None });
         self.count(DemandNote::SwitchMissing);
-    }
-
-    /// Since when a task may have been running that the trace has not named so far.
-    ///
-    /// Before the first switch of a CPU it is whoever was there from the start; later on it came
-    /// from nowhere, and nothing is known of it before.
-    fn first_seen(&self, e: &Event) -> u64 {
-        if self.running.contains_key(&e.cpu) { e.at.0 } else { self.start }
     }
 
     pub(super) fn lock(&mut self, lock: LockId, flags: LockFlags) -> LockIndex {
@@ -276,20 +269,14 @@ impl Extract<'_> {
             return;
         };
         let at = e.at.0;
-        self.vanish(e, prev);
         if let Some(id) = self.id(prev) {
             self.sched_change_since_came(id, prev_prio);
-            let start = self.first_seen(e);
             let b = &mut self.builds[id.index()];
-            if b.arrival.is_none() {
-                b.arrival = Some(Arrival::At(Timestamp(start), e.cpu));
-                b.on_cpu = Some(start);
-            }
             b.run_to(at);
             b.on_cpu = None;
             match prev_state {
                 PrevState::Runnable | PrevState::Preempted => {
-                    b.forget(overhead.0, at);
+                    b.forget(overhead.0);
                 }
                 PrevState::Dead => {
                     b.push(Op::Exit);
@@ -297,10 +284,7 @@ impl Extract<'_> {
                 }
                 state => self.fall_asleep(id, at, state),
             }
-            let b = &mut self.builds[id.index()];
-            self.stretches.push(Nanos(b.total.saturating_sub(b.total_before)));
-            b.total_before = b.total;
-            b.since = u64::MAX;
+            self.stretches.push(self.builds[id.index()].leave());
         }
         if let Some(id) = self.id(next) {
             // Nobody woke it: it has been queued from the start.
@@ -314,13 +298,8 @@ impl Extract<'_> {
                 self.wake_by_interrupt(id, at);
             }
             self.sched_change(id, next_prio);
-            let b = &mut self.builds[id.index()];
-            b.on_cpu = Some(at);
-            b.since = at;
-            b.total_before = b.total;
-            b.came = b.mark(at);
+            self.builds[id.index()].come(at);
         }
-        self.running.insert(e.cpu, next);
     }
 
     fn fall_asleep(&mut self, id: TaskId, at: u64, state: PrevState) {

@@ -42,8 +42,6 @@ pub(super) struct Build {
     pub(super) on_cpu: Option<u64>,
     /// CPU time when it came to its CPU.
     pub(super) total_before: u64,
-    /// When it came to its CPU.
-    pub(super) since: u64,
     /// CPU time since the last op, and since the beginning.
     pub(super) compute: u64,
     pub(super) total: u64,
@@ -65,9 +63,27 @@ pub(super) struct Build {
 }
 
 impl Build {
+    /// It comes to a CPU.
+    pub(super) fn come(&mut self, at: u64) {
+        self.on_cpu = Some(at);
+        self.total_before = self.total;
+        self.came = self.mark(at);
+    }
+
+    /// It has left its CPU: how long its program ran there.
+    pub(super) fn leave(&mut self) -> Nanos {
+        let span = self.total.saturating_sub(self.total_before);
+        self.total_before = self.total;
+        Nanos(span)
+    }
+
+    pub(super) fn is_spinning(&self) -> bool {
+        self.contending.is_some_and(|c| c.spinning)
+    }
+
     /// Adds the CPU time up to `at`, unless it was spinning.
     pub(super) fn run_to(&mut self, at: u64) {
-        let spinning = self.contending.is_some_and(|c| c.spinning);
+        let spinning = self.is_spinning();
         if let Some(since) = self.on_cpu.as_mut() {
             let span = at.saturating_sub(*since);
             *since = at;
@@ -78,13 +94,13 @@ impl Build {
         }
     }
 
-    /// Takes back CPU time that was the kernel's own on its way to a switch at `at`.
+    /// Takes back CPU time that was the kernel's own on its way to a switch.
     ///
-    /// Spinning was never counted, nor is what went before the latest interaction touched.
-    pub(super) fn forget(&mut self, overhead: u64, at: u64) {
-        let spinning = self.contending.is_some_and(|c| c.spinning);
-        let stint = at.saturating_sub(self.since);
-        let overhead = if spinning { 0 } else { overhead.min(stint).min(self.compute) };
+    /// Spinning was never counted, nor is what went before the latest interaction touched, nor what
+    /// an earlier stretch on a CPU counted.
+    pub(super) fn forget(&mut self, overhead: u64) {
+        let counted = self.total.saturating_sub(self.total_before);
+        let overhead = if self.is_spinning() { 0 } else { overhead.min(counted).min(self.compute) };
         self.compute -= overhead;
         self.total -= overhead;
     }

@@ -34,7 +34,9 @@ impl Extract<'_> {
             Context::Task => self.id(e.tid),
             Context::Unknown => {
                 self.count(DemandNote::WakerContextGuessed);
-                self.id(e.tid).filter(|_| timer.is_none())
+                // Who spins for a mutex wakes nobody: an interrupt came.
+                let spins = |id: &TaskId| self.builds[id.index()].is_spinning();
+                self.id(e.tid).filter(|id| timer.is_none() && !spins(id))
             }
         }
     }
