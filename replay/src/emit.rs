@@ -89,7 +89,11 @@ impl Engine<'_> {
     }
 
     pub(crate) fn emit_end(&mut self, cpu: usize, lock: LockIndex) {
-        let kind = SchedEvent::ContentionEnd { lock: self.lock_id(lock), ret: 0 };
+        self.emit_contended(cpu, lock, 0);
+    }
+
+    pub(crate) fn emit_contended(&mut self, cpu: usize, lock: LockIndex, ret: i32) {
+        let kind = SchedEvent::ContentionEnd { lock: self.lock_id(lock), ret };
         self.emit(cpu, Context::Task, kind);
     }
 

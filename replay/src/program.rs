@@ -6,7 +6,7 @@ use crate::sched::Entry;
 use crate::state::{Class, Phase, T, TimerKind};
 use crate::wake::Waker;
 use model::demand::{LockIndex, SleepEnd};
-use model::{Context, LockFlags, Nanos, Op, PrevState, SchedEvent, SchedParams, TaskId};
+use model::{Context, Nanos, Op, PrevState, SchedEvent, SchedParams, TaskId};
 
 /// Whether the recording has a critical section after a trylock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,11 +68,6 @@ impl Engine<'_> {
                 if self.lock_requeue(cpu, t, lock) {
                     self.next_op(t);
                 }
-                true
-            }
-            Phase::LeaveLock(lock) => {
-                self.emit_end(cpu, lock);
-                self.set_phase(t, Phase::Program);
                 true
             }
             Phase::Done => {
@@ -162,8 +157,16 @@ impl Engine<'_> {
                 self.next_op(t);
                 self.wake_target(target, Waker::Task(cpu));
             }
-            Op::Wait { state, on } => self.wait(cpu, t, state, on),
-            Op::Sleep { until, state, on } => self.sleep(cpu, t, until, state, on),
+            Op::Contend { lock, flags } => {
+                self.next_op(t);
+                self.emit_begin(cpu, lock, flags.0);
+            }
+            Op::Contended { lock, ret } => {
+                self.next_op(t);
+                self.emit_contended(cpu, lock, ret);
+            }
+            Op::Wait { state, .. } => self.wait(cpu, t, state),
+            Op::Sleep { until, state, .. } => self.sleep(cpu, t, until, state),
             Op::Fork { child } => {
                 self.next_op(t);
                 self.fork(cpu, child);
@@ -202,24 +205,17 @@ impl Engine<'_> {
         self.next_op(t);
     }
 
-    fn wait(&mut self, cpu: usize, t: T, state: PrevState, on: Option<(LockIndex, LockFlags)>) {
+    fn wait(&mut self, cpu: usize, t: T, state: PrevState) {
         self.next_op(t);
         if self.task(t).wakes_early > 0 {
             self.tasks[t as usize].wakes_early -= 1;
             return;
         }
         self.tasks[t as usize].awaits_wake = true;
-        self.go_to_sleep(cpu, t, state, on);
+        self.go_to_sleep(cpu, t, state);
     }
 
-    fn sleep(
-        &mut self,
-        cpu: usize,
-        t: T,
-        until: SleepEnd,
-        state: PrevState,
-        on: Option<(LockIndex, LockFlags)>,
-    ) {
+    fn sleep(&mut self, cpu: usize, t: T, until: SleepEnd, state: PrevState) {
         let end = match until {
             SleepEnd::After(span) => self.now.saturating_add(span.0),
             SleepEnd::At(at) => at.0,
@@ -230,7 +226,7 @@ impl Engine<'_> {
             return;
         }
         self.arm_sleep(t, end);
-        self.go_to_sleep(cpu, t, state, on);
+        self.go_to_sleep(cpu, t, state);
     }
 
     fn arm_sleep(&mut self, t: T, end: u64) {
@@ -239,17 +235,7 @@ impl Engine<'_> {
         self.arm(end, TimerKind::Wake(t, generation));
     }
 
-    fn go_to_sleep(
-        &mut self,
-        cpu: usize,
-        t: T,
-        state: PrevState,
-        on: Option<(LockIndex, LockFlags)>,
-    ) {
-        if let Some((lock, flags)) = on {
-            self.emit_begin(cpu, lock, flags.0);
-            self.set_phase(t, Phase::LeaveLock(lock));
-        }
+    fn go_to_sleep(&mut self, cpu: usize, t: T, state: PrevState) {
         self.tasks[t as usize].asleep = Some(state);
         self.schedule(cpu, Entry::Voluntary);
     }

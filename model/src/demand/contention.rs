@@ -55,6 +55,9 @@ impl Extract<'_> {
             b.failed_entry = Some(b.push(Op::Lock(lock)));
             b.held.push(lock);
         }
+        if !is_mutex {
+            b.push(Op::Contend { lock, flags });
+        }
         b.entered = None;
         b.contending =
             Some(Contending { lock, flags, spinning: is_mutex && flags.has(LockFlags::SPIN) });
@@ -72,18 +75,22 @@ impl Extract<'_> {
         b.run_to(at);
         let Some(was) = b.contending.filter(|c| c.lock == index) else { return };
         b.contending = None;
-        if self.cover.has(was.flags) {
-            self.last_known.insert(index, at);
-            self.first_wait.remove(&index);
-            if ret != 0 {
-                self.lock_failed(e);
-            } else if self.hides_sections(was.flags)
-                && let Some(task) = self.id(e.tid)
-            {
-                self.release_unseen(index, at);
-                let total = self.builds[task.index()].total;
-                self.holders.insert(index, Holder { task, total, slept: None });
+        if !self.cover.has(was.flags) {
+            if let Some(b) = self.current(e) {
+                b.push(Op::Contended { lock: index, ret });
             }
+            return;
+        }
+        self.last_known.insert(index, at);
+        self.first_wait.remove(&index);
+        if ret != 0 {
+            self.lock_failed(e);
+        } else if self.hides_sections(was.flags)
+            && let Some(task) = self.id(e.tid)
+        {
+            self.release_unseen(index, at);
+            let total = self.builds[task.index()].total;
+            self.holders.insert(index, Holder { task, total, slept: None });
         }
     }
 
