@@ -17,7 +17,7 @@ mod words;
 
 use crate::Schedule;
 use model::demand::Demand;
-use model::{Recording, Tid, Timestamp};
+use model::{Event, Recording, Tid, Timestamp};
 use std::fmt;
 
 /// Where a program and the recording part.
@@ -43,9 +43,17 @@ impl fmt::Display for Divergence {
 /// the first place at which it is not the recording, if there is one.
 #[must_use]
 pub fn recorded(demand: &Demand, recording: &Recording) -> (Schedule, Option<Divergence>) {
+    if let Some(divergence) = words::left_out(demand, recording) {
+        return (schedule(recording, Vec::new()), Some(divergence));
+    }
     let told = reader::read(demand, recording);
     let played = play::play(demand, &told);
     let (events, divergence) = weave::weave(demand, recording, &told, played);
+    (schedule(recording, events), divergence)
+}
+
+/// These events as a schedule, with the recording's names.
+fn schedule(recording: &Recording, events: Vec<Event>) -> Schedule {
     let recording = Recording {
         events,
         names: recording.names.clone(),
@@ -53,11 +61,6 @@ pub fn recorded(demand: &Demand, recording: &Recording) -> (Schedule, Option<Div
         span: recording.span,
         ..Recording::default()
     };
-    let schedule = Schedule {
-        recording,
-        counts: crate::ProxyCounts::default(),
-        times: Vec::new(),
-        notes: Vec::new(),
-    };
-    (schedule, divergence)
+    let counts = crate::ProxyCounts::default();
+    Schedule { recording, counts, times: Vec::new(), notes: Vec::new() }
 }

@@ -2,7 +2,7 @@
 
 use super::sleep::TimerSleep;
 use super::{Arrival, LockIndex, Op, SchedParams};
-use crate::{LockFlags, Nanos, PrevState};
+use crate::{LockFlags, Nanos, PrevState, TaskId};
 
 /// A wait that a task has begun.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +14,14 @@ pub(super) struct Asleep {
     pub(super) in_mutex: bool,
     /// A timer of its own was armed (expiry, when, CPU time at that moment).
     pub(super) timer: Option<(u64, u64, u64)>,
+}
+
+/// A wakeup by a task of somebody who is still on a CPU, perhaps on its way to sleep.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EarlyWake {
+    pub(super) waker: TaskId,
+    /// Where the waker's program was.
+    pub(super) mark: Mark,
 }
 
 /// A `contention_begin` without its end.
@@ -48,6 +56,7 @@ pub(super) struct Build {
     /// CPU time at which it last slept, mutexes aside.
     pub(super) slept_at: u64,
     pub(super) asleep: Option<Asleep>,
+    pub(super) early_wake: Option<EarlyWake>,
     pub(super) contending: Option<Contending>,
     pub(super) entered: Option<LockIndex>,
     pub(super) failed_entry: Option<usize>,
@@ -146,6 +155,9 @@ impl Build {
                 *entry += n;
             }
             self.ops.splice(at..at, pieces);
+            if self.came.op > at {
+                self.came.op += n;
+            }
             for sleep in &mut self.timer_sleeps {
                 if sleep.op >= at {
                     sleep.op += n;
@@ -153,6 +165,15 @@ impl Build {
             }
         }
         self.woken = self.mark(self.woken.at.max(mark.at));
+    }
+
+    /// As [`Self::insert`], for a step of its own that is only now known to have been one.
+    pub(super) fn insert_step(&mut self, mark: Mark, op: Op) {
+        let (woken, before) = (self.woken, self.ops.len());
+        self.insert(mark, op);
+        let added = if mark.op < before { self.ops.len() - before } else { 0 };
+        let moved = if woken.op > mark.op { added } else { 0 };
+        self.woken = Mark { op: woken.op + moved, ..woken };
     }
 
     /// As [`Self::mark_at`], but at the end of the compute that reaches it: before the

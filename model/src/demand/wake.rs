@@ -1,7 +1,7 @@
 //! Wakeups: what a task waited for is over, and who ended it.
 
 use super::extract::{DemandNote, Extract};
-use super::program::Asleep;
+use super::program::{Asleep, EarlyWake};
 use super::sleep::TimerSleep;
 use super::{Arrival, Op, SleepEnd};
 use crate::{Context, CpuId, Event, Nanos, PrevState, SchedEvent, TaskId, Tid};
@@ -15,7 +15,10 @@ impl Extract<'_> {
             self.first_wake(e, id);
             return;
         }
-        let Some(asleep) = b.asleep else { return };
+        let Some(asleep) = b.asleep else {
+            self.early_wake(e, id);
+            return;
+        };
         if asleep.in_mutex {
             self.builds[id.index()].asleep = None;
             return;
@@ -25,6 +28,28 @@ impl Extract<'_> {
             return;
         };
         self.wake_by_task(waker, id, at);
+    }
+
+    /// A task wakes somebody who is still on a CPU. If that one does not go to sleep before it
+    /// arrives on a runqueue, nothing has ended by this.
+    fn early_wake(&mut self, e: &Event, id: TaskId) {
+        let waker = self.id(e.tid).filter(|w| *w != id && e.context == Context::Task);
+        let early = waker.filter(|_| self.presence.is_on_cpu(id)).map(|waker| {
+            let w = &mut self.builds[waker.index()];
+            w.run_to(e.at.0);
+            EarlyWake { waker, mark: w.mark(e.at.0) }
+        });
+        self.builds[id.index()].early_wake = early;
+    }
+
+    /// Who was woken on its way to sleep arrives: its wait was over before it began.
+    fn arrive_early(&mut self, id: TaskId) {
+        let b = &mut self.builds[id.index()];
+        let Some(early) = b.early_wake.take() else { return };
+        let Some(asleep) = b.asleep.take_if(|asleep| !asleep.in_mutex) else { return };
+        b.push(Op::Wait { state: asleep.state, on: asleep.on });
+        b.woken = b.mark(early.mark.at);
+        self.builds[early.waker.index()].insert_step(early.mark, Op::Wake { target: id });
     }
 
     /// The task that wakes, when a task does.
@@ -102,6 +127,7 @@ impl Extract<'_> {
             b.arrival = Some(Arrival::At(e.at, fields.target_cpu));
             b.woken = b.mark(e.at.0);
         }
+        self.arrive_early(id);
         self.wake_by_interrupt(id, e.at.0);
     }
 

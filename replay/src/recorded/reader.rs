@@ -33,6 +33,8 @@ pub(super) struct Reader<'d> {
     pub attempt: BTreeMap<TaskId, usize>,
     /// Who sleeps; and whether for a mutex.
     asleep: BTreeMap<TaskId, Why>,
+    /// Wakeups by tasks of somebody who is still on a CPU, by their index into the parts.
+    early: BTreeMap<TaskId, (usize, Expected)>,
 }
 
 pub(super) fn read(demand: &Demand, recording: &Recording) -> Told {
@@ -56,6 +58,7 @@ pub(super) fn read(demand: &Demand, recording: &Recording) -> Told {
         entered: BTreeMap::new(),
         attempt: BTreeMap::new(),
         asleep: BTreeMap::new(),
+        early: BTreeMap::new(),
     };
     for event in &recording.events {
         reader.tracker.observe(event);
@@ -169,10 +172,21 @@ impl Reader<'_> {
     fn waking(&mut self, e: &Event, target: Tid, new: Option<TaskId>) -> Part {
         let Some(task) = self.tracker.id(target) else { return Part::Decided };
         let asleep = self.asleep.remove(&task);
-        if asleep == Some(Why::InLock) || asleep.is_none() && new.is_none() {
+        let waker = self.tracker.id(e.tid).filter(|w| *w != task);
+        self.early.remove(&task);
+        if asleep.is_none() && new.is_none() {
+            if let Some(waker) = waker.filter(|_| e.context == Context::Task)
+                && self.presence.is_on_cpu(task)
+            {
+                let (step, place) = (Step::Wake(task), self.told.parts.len());
+                let wake = Expected { at: e.at.0, cpu: e.cpu, task: waker, step };
+                self.early.insert(task, (place, wake));
+            }
             return Part::Idle(task);
         }
-        let waker = self.tracker.id(e.tid).filter(|w| *w != task);
+        if asleep == Some(Why::InLock) {
+            return Part::Idle(task);
+        }
         match (e.context, waker) {
             (Context::Task, Some(waker)) => self.expect(e, waker, Step::Wake(task)),
             (Context::Unknown, Some(waker)) => match self.expect(e, waker, Step::Wake(task)) {
@@ -186,10 +200,30 @@ impl Reader<'_> {
     /// The arrival on a runqueue; where no waking is recorded, this is the wakeup.
     fn wakeup(&mut self, target: Tid) -> Part {
         let Some(task) = self.tracker.id(target) else { return Part::Decided };
-        match self.asleep.remove(&task) {
-            None => Part::Decided,
-            Some(Why::InLock) => Part::Idle(task),
-            Some(_) => Part::Interrupt(task),
+        let early = self.early.remove(&task);
+        match (self.asleep.remove(&task), early) {
+            (None, _) => Part::Decided,
+            (Some(Why::InLock), _) => Part::Idle(task),
+            (Some(_), None) => Part::Interrupt(task),
+            (Some(_), Some((place, wake))) => {
+                self.woken_early(place, wake);
+                Part::Decided
+            }
+        }
+    }
+
+    /// An earlier wakeup found somebody on the way to sleep: it was a step of its waker.
+    fn woken_early(&mut self, place: usize, wake: Expected) {
+        let index = self.told.expected.len();
+        self.told.expected.push(wake);
+        self.told.parts[place] = Part::Step(index);
+        let stints = self.told.stints.iter_mut().rev();
+        let ended = || stints.take_while(|s| s.left >= wake.at).find(|s| s.task == wake.task);
+        let open = self.open.get_mut(&wake.task).filter(|s| s.from <= wake.at);
+        if let Some(stint) = open.or_else(ended) {
+            let expected = &self.told.expected;
+            let later = stint.shown.partition_point(|i| expected[*i].at <= wake.at);
+            stint.shown.insert(later, index);
         }
     }
 }

@@ -21,6 +21,8 @@ struct Weave<'a> {
     came_with: BTreeMap<TaskId, Vec<Vec<i32>>>,
     /// What each task's program says that it is.
     state: Vec<Then>,
+    /// Who is on a CPU and was woken before the wait that this ends.
+    early: BTreeMap<TaskId, Timestamp>,
     /// How often each step was made and has not been found in the recording.
     made: BTreeMap<Made, u32>,
     /// Steps that the recording shows and no program makes at their time.
@@ -54,6 +56,7 @@ pub(super) fn weave(
         stints: told.stints.iter().zip(&endings),
         came_with,
         state,
+        early: BTreeMap::new(),
         made,
         missed: Vec::new(),
         events: Vec::with_capacity(recording.events.len()),
@@ -103,6 +106,15 @@ impl Weave<'_> {
     fn end_stint(&mut self) -> Option<(TaskId, Vec<i32>, Then)> {
         let (stint, ending) = self.stints.next()?;
         self.state[stint.task.index()] = ending.then;
+        if ending.then != Then::Waiting
+            && let Some(woken) = self.early.remove(&stint.task)
+        {
+            if !matches!(ending.then, Then::Waits(_)) {
+                let text = self.words.early(woken, stint.task);
+                self.diverge(woken.0, stint.task, text);
+            }
+            self.state[stint.task.index()] = Then::Waiting;
+        }
         if let Some(fault) = ending.fault {
             let text = self.words.fault(stint, fault);
             self.diverge(stint.left.min(fault.at(stint)), stint.task, text);
@@ -157,7 +169,9 @@ impl Weave<'_> {
     fn step(&mut self, e: &Event, index: usize) {
         let Expected { at, cpu, task, step } = self.told.expected[index];
         if let Step::Wake(target) = step {
-            if !matches!(self.state[target.index()], Then::Waits(_)) {
+            if self.presence.is_on_cpu(target) {
+                self.early.insert(target, e.at);
+            } else if !matches!(self.state[target.index()], Then::Waits(_)) {
                 let text = self.words.wake(e.at, target, Some(task));
                 self.diverge(at, target, text);
             }

@@ -1,9 +1,23 @@
 //! Says for people where a program and the recording part.
 
+use super::Divergence;
 use super::decision::{Step, Stint};
 use super::play::{Fault, Made};
 use model::demand::Demand;
-use model::{Nanos, Op, PrevState, Recording, TaskId, Timestamp};
+use model::{Event, Nanos, Op, PrevState, Recording, TaskId, Timestamp};
+
+/// A recording with a silence that its clock does not carry through is in the demand in part only.
+pub(super) fn left_out(demand: &Demand, recording: &Recording) -> Option<Divergence> {
+    let is_outside = |e: &&Event| e.at < demand.start || e.at > demand.end;
+    let first = recording.events.iter().find(is_outside)?;
+    let count = recording.events.iter().filter(is_outside).count();
+    let (at, start, end) = (first.at, demand.start, demand.end);
+    let text = format!(
+        "{count} recorded events, the first at {at}, lie beyond minutes of silence and are in no \
+         program; programs begin at {start} and end at {end}"
+    );
+    Some(Divergence { at, tid: first.tid, text })
+}
 
 /// The sentences of one comparison.
 pub(super) struct Words<'a> {
@@ -131,6 +145,12 @@ impl<'a> Words<'a> {
         let (who, doubt) = (self.task(task), &self.doubt);
         let by = by.map_or_else(|| "an interrupt".to_owned(), |by| self.task(by));
         format!("{who} is woken by {by} at {at}, and its program does not wait for that{doubt}")
+    }
+
+    /// A wakeup on the way to a wait that the program does not begin.
+    pub(super) fn early(&self, at: Timestamp, task: TaskId) -> String {
+        let (who, doubt) = (self.task(task), &self.doubt);
+        format!("{who} is woken at {at} on its way to sleep, and its program does not wait{doubt}")
     }
 
     pub(super) fn awake(&self, at: Timestamp, task: TaskId) -> String {
