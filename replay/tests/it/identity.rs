@@ -3,6 +3,7 @@
 //! `recorded` must give a recording back to the nanosecond, and the same demand must give the
 //! same schedule every time.
 
+use model::demand::{Choices, Cover};
 use model::{Host, Recording};
 use replay::{Options, Policy};
 use std::path::{Path, PathBuf};
@@ -75,6 +76,18 @@ fn recorded_gives_every_fixture_back() {
     list.push(fixtures::path("recorded/localhandoff-proxy-on.dat"));
     assert!(list.len() >= 11, "{list:?}");
     check_all("fixtures", &list);
+}
+
+/// Where a demand acquires other locks than mutexes itself, their waits are acquisitions.
+#[test]
+fn recorded_gives_covered_locks_back() {
+    let cover = Cover { rwsem: true, pi_futex: true };
+    for name in ["pipe-inversion.perf.data", "affine-full-2cpus.dat", "classic3-contention.dat"] {
+        let (recording, host) = open(&fixtures::path(&format!("recorded/{name}")));
+        let choices = Choices { cover, ..Choices::default() };
+        let (demand, _) = model::demand::extract_with(&recording, host.as_ref(), choices);
+        assert_eq!(replay::recorded(&demand, &recording).1, None, "{name}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The self-test can fail: `recorded` notices when a program does anything else than was recorded.
 
 use crate::identity::open;
+use fixtures::Dice;
 use model::demand::{Demand, SleepEnd};
 use model::{Host, Nanos, Op, PrevState, Recording, SchedEvent};
 
@@ -180,6 +181,29 @@ fn a_sleep_that_ends_otherwise_is_noticed() {
         true
     });
     assert!(text.contains("and its program sleeps where no signal wakes it"), "{text}");
+}
+
+/// At full detail every op of a program can be seen, so none may be missing or shorter.
+#[test]
+fn whatever_is_missing_or_shorter_is_noticed() {
+    let mut dice = Dice::new(7);
+    let (recording, host) = open(&fixtures::path(TWO_CPUS));
+    let (demand, _) = model::demand::extract(&recording, host.as_ref());
+    let ops = demand.tasks.iter().enumerate();
+    let places: Vec<(usize, usize)> =
+        ops.flat_map(|(task, t)| (0..t.ops.len()).map(move |at| (task, at))).collect();
+    for _ in 0..200 {
+        let (task, at) = places[dice.position(places.len())];
+        let mut changed = demand.clone();
+        let ops = &mut changed.tasks[task].ops;
+        let op = ops[at];
+        match op {
+            Op::Compute(span) if dice.roll(2) == 0 => ops[at] = Op::Compute(Nanos(span.0 - 1)),
+            _ => _ = ops.remove(at),
+        }
+        let (_, divergence) = replay::recorded(&changed, &recording);
+        assert!(divergence.is_some(), "op {at} of task {task}, {op:?}, changes unnoticed");
+    }
 }
 
 #[test]
