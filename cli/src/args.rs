@@ -90,10 +90,11 @@ pub(crate) struct Record {
     /// Give the recorder's threads this SCHED_FIFO priority instead of nice -20
     #[arg(long, value_name = "PRIORITY", value_parser = clap::value_parser!(i32).range(1..=99))]
     pub(crate) realtime: Option<i32>,
-    /// Say what can be recorded on this machine, and what to do about the rest; record nothing
+    /// Say what can be recorded on this machine, and what to do about the rest; record nothing, and
+    /// end the tracing of killed recorders
     #[arg(long, conflicts_with_all = ["recover", "command"])]
     pub(crate) check: bool,
-    /// Finish the recording to FILE whose recorder was killed
+    /// Finish the recording to FILE whose recorder was killed, and end its tracing
     #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "json"])]
     pub(crate) recover: Option<PathBuf>,
     /// Print JSON
@@ -200,6 +201,10 @@ pub(crate) struct Replay {
     /// Replay with all costs of the kernel's own work at zero, but those of --cost
     #[arg(long)]
     pub(crate) no_costs: bool,
+    /// Use the random numbers of this seed where the kernel's choice is not known; with any other
+    /// than 0 the costs vary too
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

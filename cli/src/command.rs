@@ -11,9 +11,8 @@ mod replay;
 
 use crate::args::Command;
 use crate::outcome::Outcome;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::io::Write;
-use std::path::Path;
 
 /// Runs what was asked for.
 pub(crate) fn run(command: Command) -> Result<Outcome> {
@@ -42,9 +41,4 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
     print(&text)
-}
-
-/// Writes a whole file, or none: a file that was begun and failed is named in the error.
-pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    std::fs::write(path, bytes).with_context(|| format!("{}: cannot be written", path.display()))
 }

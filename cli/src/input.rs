@@ -3,9 +3,8 @@
 use crate::outcome::say;
 use crate::render::name;
 use anyhow::{Context, Result};
-use model::demand::{Choices, Demand, DemandNote};
-use model::{Host, Recording};
-use std::collections::BTreeMap;
+use model::demand::Cover;
+use model::{History, Host, Recording};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -53,8 +52,9 @@ impl Input {
         Ok(Self { name: name.to_owned(), recording, host })
     }
 
-    pub(crate) fn demand(&self, choices: Choices) -> (Demand, BTreeMap<DemandNote, u64>) {
-        model::demand::extract_with(&self.recording, self.host.as_ref(), choices)
+    /// What happened, and what each task did.
+    pub(crate) fn history(&self, cover: Cover) -> History {
+        History::read(&self.recording, self.host.as_ref(), cover)
     }
 
     pub(crate) fn trace(&self) -> model::Trace {
@@ -82,17 +82,22 @@ fn bytes_of(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).with_context(|| path.display().to_string())
 }
 
-/// `TRACE.host.json`; a packed `TRACE.zst` may have it under either name.
-fn host_beside(path: &Path) -> Result<Option<Host>> {
+/// Where the sidecar of a trace may lie: at `TRACE.host.json`; that of a packed `TRACE.zst` under
+/// either name.
+pub(crate) fn sidecars(path: &Path) -> Vec<PathBuf> {
     if path == Path::new("-") {
-        return Ok(None);
+        return Vec::new();
     }
     let beside = |path: &Path| {
         let mut name = path.as_os_str().to_owned();
         name.push(".host.json");
         PathBuf::from(name)
     };
-    for candidate in [beside(path), beside(&path.with_extension(""))] {
+    vec![beside(path), beside(&path.with_extension(""))]
+}
+
+fn host_beside(path: &Path) -> Result<Option<Host>> {
+    for candidate in sidecars(path) {
         match std::fs::read_to_string(&candidate) {
             Ok(text) => {
                 let host = Host::from_json(&text).with_context(|| {

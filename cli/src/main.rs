@@ -6,6 +6,7 @@ mod command;
 mod ensemble;
 mod input;
 mod outcome;
+mod output;
 mod render;
 mod study;
 

@@ -2,21 +2,27 @@
 
 use crate::ensemble;
 use crate::input::Input;
+use crate::outcome::say;
+use crate::render::name;
 use analysis::{Comparison, Fidelity, Intervals};
 use anyhow::{Result, bail};
 use model::demand::{Choices, Cover, Demand, DemandNote};
-use model::{Nanos, NoteKind, Recording, Trace};
+use model::{History, Nanos, NoteKind, Recording, Trace};
 use replay::{Costs, Mechanisms, Options, Policy, ProxyCounts, ReplayNote, Setting};
 use std::collections::BTreeMap;
+
+/// Of many tasks whose affinity the recording contradicts these are named.
+const SAID: usize = 4;
 
 /// A recording and the demand in it.
 pub(crate) struct Study {
     pub(crate) input: Input,
-    pub(crate) recorded: Trace,
+    history: History,
     pub(crate) demand: Demand,
     pub(crate) guesses: BTreeMap<DemandNote, u64>,
     pub(crate) costs: Costs,
-    cover: Cover,
+    /// Of the random numbers in replays that are no draws.
+    pub(crate) seed: u64,
 }
 
 /// A policy, with mechanisms switched by the user.
@@ -131,8 +137,8 @@ impl Study {
 
     /// As [`Self::of`], with the critical sections of more locks than mutexes.
     pub(crate) fn covering(input: Input, costs: CostChoice, cover: Cover) -> Result<Self> {
-        let recorded = input.trace();
-        if !recorded.has("sched_switch") {
+        let history = input.history(cover);
+        if !history.trace.has("sched_switch") {
             bail!(
                 "{}: has no sched:sched_switch, so nobody knows who ran when: there is nothing to \
                  replay. `resched info` still says what is in it. Record sched:sched_switch, \
@@ -140,7 +146,13 @@ impl Study {
                 input.name
             );
         }
-        let (demand, guesses) = input.demand(Choices { cover, ..Choices::default() });
+        let (demand, guesses) = history.demand(Choices::default());
+        for odd in demand.odd_affinities.iter().take(SAID) {
+            say(&format!("note: {}: {}", input.name, name(&odd.text())));
+        }
+        if let Some(more @ 1..) = demand.odd_affinities.len().checked_sub(SAID) {
+            say(&format!("note: {}: {more} more such tasks", input.name));
+        }
         let l = demand.latencies;
         let costs = match costs {
             CostChoice::Zero => Costs::default(),
@@ -152,7 +164,12 @@ impl Study {
                 ..Costs::default()
             },
         };
-        Ok(Self { input, recorded, demand, guesses, costs, cover })
+        Ok(Self { input, history, demand, guesses, costs, seed: 0 })
+    }
+
+    /// What was recorded.
+    pub(crate) fn recorded(&self) -> &Trace {
+        &self.history.trace
     }
 
     /// Other dice for what the recording leaves open, the draw `nth` of `n`.
@@ -163,7 +180,7 @@ impl Study {
         let guessed = [SectionAssumed, SectionEndGuessed, SectionStartGuessed];
         let demand = guessed.iter().any(|note| self.guesses.contains_key(note)).then(|| {
             let section_percentile = 25 + 50 * nth / n.saturating_sub(1).max(1);
-            self.input.demand(Choices { cover: self.cover, section_percentile }).0
+            self.history.demand(Choices { section_percentile }).0
         });
         Diced { study: self, demand, seed: 1 + nth as u64 }
     }
@@ -171,16 +188,16 @@ impl Study {
     /// Why it cannot carry a prediction, if so; the gravest first.
     pub(crate) fn weaknesses(&self) -> Vec<Weakness> {
         let mut list = Vec::new();
-        if self.recorded.notes.iter().any(|n| n.kind == NoteKind::DonorsInvisible) {
+        if self.recorded().notes.iter().any(|n| n.kind == NoteKind::DonorsInvisible) {
             list.push(Weakness::ProxyExecutionOn);
         }
-        if !self.recorded.has("contention_begin") && !self.recorded.has("mutex_unlock") {
+        if !self.recorded().has("contention_begin") && !self.recorded().has("mutex_unlock") {
             list.push(Weakness::NoLockEvents);
         }
-        if !self.recorded.lost.is_empty() {
+        if !self.recorded().lost.is_empty() {
             list.push(Weakness::Lossy);
         }
-        if self.recorded.host.as_ref().is_some_and(|host| host.some_tasks_only) {
+        if self.recorded().host.as_ref().is_some_and(|host| host.some_tasks_only) {
             list.push(Weakness::SomeTasksOnly);
         }
         if self.guesses.contains_key(&DemandNote::OutOfTime) {
@@ -191,7 +208,7 @@ impl Study {
 
     /// Replays the demand.
     pub(crate) fn replay(&self, variant: Variant) -> Result<Replayed> {
-        self.replay_with(&self.demand, variant, 0)
+        self.replay_with(&self.demand, variant, self.seed)
     }
 
     fn replay_with(&self, demand: &Demand, variant: Variant, seed: u64) -> Result<Replayed> {
@@ -220,7 +237,7 @@ impl Study {
 
     /// The recording against its own replay under `none`.
     pub(crate) fn fidelity(&self, base: &Replayed) -> Fidelity {
-        analysis::fidelity(&self.recorded, &base.trace)
+        analysis::fidelity(self.recorded(), &base.trace)
     }
 }
 

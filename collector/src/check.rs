@@ -3,6 +3,7 @@
 use crate::bpf;
 use crate::describe;
 use crate::dynamic;
+use crate::leftovers::{self, Leftover};
 use crate::offer::{CallProbe, EventName, Offer, REST, SCHEDULE};
 use crate::page;
 use crate::perf_event::{self, PerfEvent, Tasks};
@@ -94,13 +95,26 @@ pub struct Finding {
 enum State {
     Works,
     Broken,
+    Done,
 }
 
 impl Finding {
     /// Whether it can be had.
     #[must_use]
     pub fn works(&self) -> bool {
-        self.state == State::Works
+        self.state != State::Broken
+    }
+
+    /// Whether it was put in order just now.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    fn ended(leftover: Leftover) -> Self {
+        let Leftover { says, way_out } = leftover;
+        let state = if way_out.is_none() { State::Done } else { State::Broken };
+        Self { what: "leftover", state, says, way_out }
     }
 
     fn of(what: &'static str, works: impl Into<String>, broken: Option<&String>) -> Self {
@@ -117,7 +131,8 @@ impl Finding {
     }
 }
 
-/// Tries everything that a recording may use, and records nothing.
+/// Tries everything that a recording may use, and records nothing; ends what killed recorders
+/// left switched on.
 #[must_use]
 pub fn check() -> Vec<Finding> {
     let mounts = tracefs::read(Path::new("/proc/self/mounts"), "find tracefs");
@@ -127,7 +142,8 @@ pub fn check() -> Vec<Finding> {
         Err(error) => return vec![Finding::of("tracefs", "", Some(&error_text(&error)))],
     };
     let mut offer = Offer::default();
-    let mut findings = Vec::new();
+    let left = leftovers::end(&mounted, tracefs::is_alive);
+    let mut findings: Vec<Finding> = left.into_iter().map(Finding::ended).collect();
     match crate::offer::events(&mounted) {
         Ok(events) => offer.events = events,
         Err(error) => {

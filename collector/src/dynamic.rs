@@ -125,6 +125,8 @@ fn last_error(tracefs: &Tracefs) -> String {
 }
 
 /// Removes the events of dead recorders; returns their groups.
+///
+/// None can be removed while an instance records it.
 pub(crate) fn remove_leftovers(
     tracefs: &Tracefs,
     is_alive: impl Fn(u32, u64) -> tracefs::Alive,

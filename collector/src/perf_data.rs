@@ -4,13 +4,14 @@
 //! behind them a table of where the descriptions are. perf puts the descriptions behind the
 //! records; here they stand in front, so that only the table is missing from an unfinished file.
 
+use crate::folder::{Access, Folder};
 use crate::perf_event::ATTR_SIZE;
+use crate::refusal::Refusal;
 use crate::request::Compression;
-use crate::spool::with_suffix;
+use crate::spool::content;
 use anyhow::{Context, Result};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
-use std::path::Path;
 use zstd::stream::raw::{Encoder, InBuffer, Operation, OutBuffer};
 
 const HEADER_SIZE: u64 = 104;
@@ -166,15 +167,22 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Begins a file, and beside it the table that [`close`] puts behind the records.
-    pub(crate) fn create(path: &Path, d: &Description, compression: Compression) -> Result<Self> {
+    pub(crate) fn create(
+        folder: &Folder,
+        name: &str,
+        d: &Description,
+        compression: Compression,
+    ) -> Result<Self> {
         let Plan { front, table } = front(d, compression)?;
-        let create = |path: &Path, bytes: &[u8]| {
-            File::create(path)
-                .and_then(|mut file| file.write_all(bytes).map(|()| file))
-                .map_err(|e| crate::refusal::Refusal::new(path, "written", "record into it", e))
+        let create = |name: &str, bytes: &[u8]| {
+            let mut file = folder.begin(name)?;
+            match file.write_all(bytes) {
+                Ok(()) => Ok(file),
+                Err(e) => Err(Refusal::new(&folder.path(name), "written", "record into it", e)),
+            }
         };
-        create(&with_suffix(path, ".table"), &table)?;
-        let file = create(path, &front)?;
+        create(&table_of(name), &table)?;
+        let file = create(name, &front)?;
         let packer = match compression {
             Compression::None => None,
             Compression::Zstd(level) => Some(Encoder::new(level).context("zstd")?),
@@ -290,23 +298,33 @@ fn id_index(events: &[FileEvent]) -> Result<Vec<u8>> {
 /// # Errors
 ///
 /// When it cannot be read or written. Returns how many bytes were cut off.
-pub(crate) fn close(path: &Path) -> Result<u64> {
-    let named = || path.display().to_string();
-    let table_path = with_suffix(path, ".table");
-    let table = std::fs::read(&table_path).with_context(|| table_path.display().to_string())?;
-    let mut file = OpenOptions::new().read(true).write(true).open(path).with_context(named)?;
+pub(crate) fn close(folder: &Folder, name: &str) -> Result<u64> {
+    let named = || folder.path(name).display().to_string();
+    let table = content(folder.open(&table_of(name), Access::Read)?)
+        .with_context(|| folder.path(&table_of(name)).display().to_string())?;
+    let mut file = folder.open(name, Access::Change)?;
     let mut word = [0; 8];
     file.seek(SeekFrom::Start(DATA_SIZE_AT - 8))?;
     file.read_exact(&mut word).with_context(named)?;
     let start = u64::from_ne_bytes(word);
     let end = file.seek(SeekFrom::End(0))?;
     let whole = whole_records(&file, start, end).with_context(named)?;
-    file.set_len(start + whole).with_context(named)?;
-    file.seek(SeekFrom::Start(start + whole))?;
-    file.write_all(&table).with_context(named)?;
-    file.seek(SeekFrom::Start(DATA_SIZE_AT))?;
-    file.write_all(&whole.to_ne_bytes()).with_context(named)?;
+    let mut complete = || {
+        file.set_len(start + whole)?;
+        file.seek(SeekFrom::Start(start + whole))?;
+        file.write_all(&table)?;
+        file.seek(SeekFrom::Start(DATA_SIZE_AT))?;
+        file.write_all(&whole.to_ne_bytes())
+    };
+    complete().map_err(|error| {
+        Refusal::new(&folder.path(name), "written", "put the recording together", error)
+    })?;
     Ok(end - start - whole)
+}
+
+/// The file beside the records that holds their table.
+fn table_of(name: &str) -> String {
+    format!("{name}.table")
 }
 
 /// Bytes of whole records from `start`.
@@ -364,10 +382,11 @@ mod tests {
     /// Writes 700 samples and a loss, cuts so many bytes off, and closes the file.
     fn write(compression: Compression, cut: u64) -> (Vec<u8>, u64) {
         let name = format!("resched-perf-{}-{compression:?}-{cut}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).expect("a writable folder");
-        let path = folder.join("data");
-        let mut writer = Writer::create(&path, &description(), compression).expect("a file");
+        let path = std::env::temp_dir().join(name);
+        let (around, name) = Folder::around(&path).expect("a folder");
+        let folder = around.make(&name, &path).expect("a writable folder");
+        let mut writer =
+            Writer::create(&folder, "data", &description(), compression).expect("a file");
         writer.task(5, 5, "a name that is longer than the kernel's").expect("written");
         for n in 0..7 {
             let samples: Vec<u8> =
@@ -380,12 +399,12 @@ mod tests {
         }
         writer.lost(3, CpuEventId { cpu: 1, id: 41 }).expect("written");
         drop(writer);
-        let file = OpenOptions::new().write(true).open(&path).expect("the file");
+        let file = folder.open("data", Access::Change).expect("the file");
         let size = file.metadata().expect("a size").len();
         file.set_len(size - cut).expect("cut");
-        let lost = close(&path).expect("closed");
-        let bytes = std::fs::read(&path).expect("the file");
-        std::fs::remove_dir_all(&folder).expect("removable");
+        let lost = close(&folder, "data").expect("closed");
+        let bytes = std::fs::read(folder.path("data")).expect("the file");
+        around.remove(&name, &folder).expect("removable");
         (bytes, lost)
     }
 

@@ -22,7 +22,6 @@ use crate::tracefs_engine::{own_kib, wait_events, watch};
 use crate::watch::{LocksSeen, Watch};
 use anyhow::{Context, Result};
 use std::borrow::Cow;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -78,7 +77,7 @@ impl PerfEngine {
         let sink = if plan.flight.is_some() {
             Sink::Memory(memories.clone(), Packer::new(Compression::Zstd(1))?, Vec::new())
         } else {
-            Sink::File(begin_file(&spool.path("data"), &description, plan.compression)?)
+            Sink::File(begin_file(spool, &description, plan.compression)?)
         };
         let setting = Setting {
             control: Arc::clone(control),
@@ -209,7 +208,7 @@ impl PerfEngine {
 
     /// Writes what a flight recorder holds into a spool of its own.
     pub(crate) fn dump(&self, spool: &Spool) -> Result<()> {
-        let mut writer = begin_file(&spool.path("data"), &self.description, self.compression)?;
+        let mut writer = begin_file(spool, &self.description, self.compression)?;
         for memory in &self.memories {
             let chunks = memory.lock().unwrap_or_else(PoisonError::into_inner).bytes();
             for chunk in chunks {
@@ -236,8 +235,8 @@ impl Drop for PerfEngine {
     }
 }
 
-fn begin_file(path: &Path, d: &Description, compression: Compression) -> Result<Writer> {
-    let mut writer = Writer::create(path, d, compression)?;
+fn begin_file(spool: &Spool, d: &Description, compression: Compression) -> Result<Writer> {
+    let mut writer = Writer::create(spool.folder(), "data", d, compression)?;
     for (tid, name) in describe::task_names() {
         // The thread id stands for the process too: readers ask for names by thread.
         writer.task(tid, tid, &name)?;

@@ -4,10 +4,11 @@ use crate::bpf::Attached;
 use crate::control::{Control, Orders, Stop};
 use crate::describe;
 use crate::drain::LONGEST_FLIGHT_PAUSE;
-use crate::dynamic::{self, DynamicEvents};
+use crate::dynamic::DynamicEvents;
 use crate::engine::{Around, Ended, Engine};
 use crate::host::{self, Roots, Snapshot};
 use crate::instance::KernelCount;
+use crate::leftovers;
 use crate::limits::Limits;
 use crate::lock_users::{self, LockUsers};
 use crate::offer::{CallProbe, Offer};
@@ -104,13 +105,8 @@ pub fn record(
     let limits = Limits::own();
     let mounts = tracefs::read(Path::new("/proc/self/mounts"), "find tracefs")?;
     let tracefs = Tracefs::find(&mounts)?;
-    for leftover in tracefs.remove_leftovers(tracefs::is_alive) {
-        notice(Notice::Remark(leftover.to_string()));
-    }
-    for group in dynamic::remove_leftovers(&tracefs, tracefs::is_alive) {
-        notice(Notice::Remark(format!(
-            "removed the dynamic events of group {group}, which a killed recorder had left behind"
-        )));
+    for ended in leftovers::end(&tracefs, tracefs::is_alive) {
+        notice(Notice::Remark(ended.to_string()));
     }
     let plan = plan(request, &look(&tracefs, request)?)?;
     for remark in &plan.remarks {
@@ -295,7 +291,7 @@ impl Session<'_> {
     /// Writes a stretch; returns its path, and what is to be said about it.
     fn dump(&self, started: &Started, number: usize) -> Result<(PathBuf, Option<String>)> {
         let path = numbered(&self.request.output, number + 1);
-        let spool = Spool::create(&path)?;
+        let spool = self.spool.create_beside(&path)?;
         let written = || {
             started.engine.dump(&spool)?;
             // The machine as it was at the start: reading it again would be seen in the recording.
@@ -303,7 +299,7 @@ impl Session<'_> {
             host.some_tasks_only = self.plan.target != Target::System;
             spool.write("host.json", &sidecar_text(&host)?)?;
             let names = describe::names_text(&describe::task_names());
-            spool.finish(&path, &Tail { task_names: names, stats: Vec::new() })
+            spool.finish(&Tail { task_names: names, stats: Vec::new() })
         };
         match written() {
             Ok(_) => Ok((path, spool.clear())),
@@ -341,7 +337,7 @@ impl Session<'_> {
             }
             Err(error) => host.add_unreadable("call chains of lock waits", &format!("{error:#}")),
         }
-        self.spool.write("host.json", &sidecar_text(&host)?)
+        Ok(self.spool.write("host.json", &sidecar_text(&host)?)?)
     }
 
     /// Gives the file its name, unless a flight recorder has written all that it should.
@@ -350,7 +346,7 @@ impl Session<'_> {
         if self.plan.flight.is_none() || *stop != Stop::Dumps {
             let task_names = describe::names_text(&describe::task_names());
             let tail = Tail { task_names, stats };
-            size += self.spool.finish(&self.request.output, &tail)?;
+            size += self.spool.finish(&tail)?;
             files.push(self.request.output.clone());
         }
         Ok(size)

@@ -52,11 +52,16 @@ pub(crate) enum Privilege {
 }
 
 impl Privilege {
-    #[expect(unsafe_code, reason = "the C library has no safe form of it")]
     pub(crate) fn own() -> Self {
-        // SAFETY: takes no arguments and cannot fail.
-        if unsafe { libc::geteuid() } == 0 { Self::Root } else { Self::User }
+        if own_user() == 0 { Self::Root } else { Self::User }
     }
+}
+
+/// The user as whom this process opens files.
+#[expect(unsafe_code, reason = "the C library has no safe form of it")]
+pub(crate) fn own_user() -> u32 {
+    // SAFETY: takes no arguments and cannot fail.
+    unsafe { libc::geteuid() }
 }
 
 fn is_tracefs(path: &Path) -> bool {

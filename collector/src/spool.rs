@@ -3,15 +3,17 @@
 //! `OUT.recording/` holds a head, the pages of each CPU, and what is needed to put the file
 //! together. Only the finished file gets the name that was asked for, in one step.
 
-use crate::chunk::whole_chunks;
+use crate::folder::{Access, Folder};
 use crate::refusal::Refusal;
 use crate::request::{Compression, Via};
 use crate::trace_dat::{self, Buffer, CpuFile, Tail};
 use crate::tracefs;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
-use std::ffi::OsString;
-use std::fs;
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Permissions};
+use std::io::Read;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Name of the instance that holds what our own programs in the kernel saw.
@@ -48,21 +50,44 @@ impl Manifest {
 /// The folder.
 #[derive(Clone, Debug)]
 pub(crate) struct Spool {
-    dir: PathBuf,
+    /// Where the finished file will lie.
+    around: Folder,
+    /// Name of the finished file there.
+    name: OsString,
+    folder: Folder,
     output: PathBuf,
 }
 
 /// `PATH` with something behind its name.
 pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path.as_os_str());
-    name.push(suffix);
-    PathBuf::from(name)
+    PathBuf::from(longer(path.as_os_str(), suffix))
 }
+
+fn longer(name: &OsStr, suffix: &str) -> OsString {
+    let mut name = name.to_owned();
+    name.push(suffix);
+    name
+}
+
+const FOLDER: &str = ".recording";
+const SIDECAR: &str = ".host.json";
 
 /// Where a recording to `output` grows.
 #[must_use]
 pub(crate) fn folder(output: &Path) -> PathBuf {
-    with_suffix(output, ".recording")
+    with_suffix(output, FOLDER)
+}
+
+/// The folder in which a file is to lie, and its name there.
+fn around(output: &Path) -> Result<(Folder, OsString)> {
+    ensure!(
+        !output.is_dir(),
+        "{}: is a folder; name a file, as in `-o {}`",
+        output.display(),
+        output.join("run.dat").display()
+    );
+    Folder::around(output)
+        .map_err(|error| Refusal::new(&folder(output), "created", "record into it", error).into())
 }
 
 impl Spool {
@@ -70,51 +95,67 @@ impl Spool {
     ///
     /// # Errors
     ///
-    /// When it cannot be made; when the file would be a folder; when an earlier recording to the
-    /// same file left one, with the command that finishes that recording.
+    /// When it cannot be made; when the file would take the place of a folder or a device; when
+    /// an earlier recording to the same file left one, with the command that finishes that
+    /// recording; when somebody else did.
     pub(crate) fn create(output: &Path) -> Result<Self> {
-        ensure!(
-            !output.is_dir(),
-            "{}: is a folder; name a file, as in `-o {}`",
-            output.display(),
-            output.join("run.dat").display()
-        );
-        let dir = folder(output);
-        if let Err(error) = fs::create_dir(&dir) {
-            if error.kind() == std::io::ErrorKind::AlreadyExists {
-                bail!("{}", left_behind(&dir, output));
-            }
-            return Err(Refusal::new(&dir, "created", "record into it", error).into());
+        let (around, name) = around(output)?;
+        Self::create_in(around, name, output)
+    }
+
+    /// Makes a folder for another file beside this one's, wherever that folder is called now.
+    pub(crate) fn create_beside(&self, output: &Path) -> Result<Self> {
+        let name = output.file_name().context("a stretch without a name")?;
+        Self::create_in(self.around.clone(), name.to_owned(), output)
+    }
+
+    fn create_in(around: Folder, name: OsString, output: &Path) -> Result<Self> {
+        check_replaceable(&around, &name, output)?;
+        check_replaceable(&around, &longer(&name, SIDECAR), &with_suffix(output, SIDECAR))?;
+        let path = folder(output);
+        if let Some(left) = around.enter(&longer(&name, FOLDER), &path)? {
+            bail!("{}", left_behind(&left, output));
         }
-        Ok(Self { dir, output: output.to_owned() })
+        let folder = around.make(&longer(&name, FOLDER), &path)?;
+        Ok(Self { around, name, folder, output: output.to_owned() })
     }
 
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.dir.join(name)
+    /// The folder that an earlier recording left; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// When somebody else prepared it, or may have.
+    pub(crate) fn find(output: &Path) -> Result<Option<Self>> {
+        let (around, name) = around(output)?;
+        let folder = around.enter(&longer(&name, FOLDER), &folder(output))?;
+        Ok(folder.map(|folder| Self { around, name, folder, output: output.to_owned() }))
     }
 
-    pub(crate) fn cpu_path(&self, buffer: &str, cpu: u32) -> PathBuf {
-        let buffer = if buffer.is_empty() { "top" } else { buffer };
-        self.dir.join(format!("{buffer}.cpu{cpu}"))
+    /// The folder itself.
+    pub(crate) fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// What the folder is called in messages.
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.own_path()
     }
 
     /// Writes a file, in one step: where the disk is full, the one before stays.
-    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let (path, new) = (self.path(name), self.path("new"));
-        fs::write(&new, bytes)
-            .and_then(|()| fs::rename(&new, &path))
-            .map_err(|e| Refusal::new(&path, "written", "keep what is recorded", e).into())
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), Refusal> {
+        self.folder.write(name, bytes)
     }
 
     pub(crate) fn write_manifest(&self, manifest: &Manifest) -> Result<()> {
-        self.write("manifest.json", &serde_json::to_vec_pretty(manifest)?)
+        Ok(self.write(MANIFEST, &serde_json::to_vec_pretty(manifest)?)?)
     }
 
-    fn manifest(&self) -> Result<Manifest> {
-        let path = self.path("manifest.json");
-        let bytes = fs::read(&path).with_context(|| {
+    pub(crate) fn manifest(&self) -> Result<Manifest> {
+        let path = self.folder.path(MANIFEST);
+        let file = self.folder.find(MANIFEST, Access::Read)?.with_context(|| {
             format!("{}: the recorder was killed before it recorded anything", path.display())
         })?;
+        let bytes = content(file).with_context(|| path.display().to_string())?;
         let manifest: Manifest = serde_json::from_slice(&bytes)
             .with_context(|| format!("{}: damaged", path.display()))?;
         ensure!(
@@ -126,45 +167,56 @@ impl Spool {
     }
 
     /// Puts the file together and gives it its name; the sidecar first.
-    pub(crate) fn finish(&self, output: &Path, tail: &Tail) -> Result<u64> {
+    ///
+    /// Until both are whole and on the disk, what had their names keeps them.
+    pub(crate) fn finish(&self, tail: &Tail) -> Result<u64> {
         let manifest = self.manifest()?;
         let finished = if manifest.via == Via::Perf.name() {
-            let data = self.path("data");
-            crate::perf_data::close(&data)?;
-            data
+            crate::perf_data::close(&self.folder, "data")?;
+            "data"
         } else {
-            let file = self.path("file");
-            let head = self.path("head");
-            let head = fs::read(&head).with_context(|| head.display().to_string())?;
-            let buffers = self.buffers(&manifest);
-            trace_dat::assemble(&file, &head, manifest.compression(), &buffers, tail)?;
-            file
+            let head = content(self.folder.open("head", Access::Read)?)
+                .with_context(|| self.folder.path("head").display().to_string())?;
+            let buffers = buffers(&manifest);
+            let compression = manifest.compression();
+            trace_dat::assemble(&self.folder, "file", &head, compression, &buffers, tail)?;
+            "file"
         };
-        let size = fs::metadata(&finished).map_or(0, |meta| meta.len());
-        let sidecar = self.path("host.json");
-        if sidecar.exists() {
-            rename(&sidecar, &with_suffix(output, ".host.json"))?;
+        let sidecar = self.settle("host.json")?;
+        let size = self.settle(finished)?;
+        if sidecar.is_some() {
+            self.give("host.json", &longer(&self.name, SIDECAR))?;
         }
-        rename(&finished, output)?;
-        Ok(size)
+        self.give(finished, &self.name)?;
+        Ok(size.unwrap_or(0))
     }
 
-    fn buffers(&self, manifest: &Manifest) -> Vec<Buffer> {
-        let of = |name: &'static str, cpus: &[u32]| {
-            let file = |cpu: &u32| CpuFile { cpu: *cpu, path: self.cpu_path(name, *cpu) };
-            Buffer { name, cpus: cpus.iter().map(file).collect() }
-        };
-        let mut buffers = vec![of("", &manifest.cpus)];
-        if !manifest.own_cpus.is_empty() {
-            buffers.push(of(OWN_BUFFER, &manifest.own_cpus));
-        }
-        buffers
+    /// Waits until a file is on the disk, and makes sure that it is its owner's alone; returns
+    /// its size, or `None` when it is not there.
+    fn settle(&self, name: &str) -> Result<Option<u64>> {
+        let Some(file) = self.folder.find(name, Access::Change)? else { return Ok(None) };
+        // Older versions left files that anybody may read.
+        let settled = file
+            .set_permissions(Permissions::from_mode(0o600))
+            .and_then(|()| file.sync_all())
+            .and_then(|()| file.metadata());
+        let settled = settled.map_err(|e| {
+            Refusal::new(&self.folder.path(name), "written", "keep what is recorded", e)
+        })?;
+        Ok(Some(settled.len()))
+    }
+
+    fn give(&self, name: &str, new: &OsStr) -> Result<(), Refusal> {
+        self.folder.give(name, &self.around, new).map_err(|e| {
+            Refusal::new(&self.output.with_file_name(new), "written", "have the recording there", e)
+        })
     }
 
     /// Removes the folder.
     pub(crate) fn remove(&self) -> Result<(), Refusal> {
-        fs::remove_dir_all(&self.dir)
-            .map_err(|e| Refusal::new(&self.dir, "removed", "leave nothing behind", e))
+        self.around
+            .remove(&longer(&self.name, FOLDER), &self.folder)
+            .map_err(|e| Refusal::new(self.path(), "removed", "leave nothing behind", e))
     }
 
     /// Removes the folder of a finished recording; says so when it stays.
@@ -172,7 +224,7 @@ impl Spool {
     /// The recording is whole by then, so this is no failure of it.
     pub(crate) fn clear(&self) -> Option<String> {
         let Refusal { source, .. } = self.remove().err()?;
-        let dir = self.dir.display();
+        let dir = self.path().display();
         Some(format!(
             "{dir}: cannot be removed ({source}); the recording is whole, remove the rest with \
              `rm -r {dir}`"
@@ -180,146 +232,90 @@ impl Spool {
     }
 }
 
-fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to)
-        .map_err(|e| Refusal::new(to, "written", "give the recording its name", e).into())
+const MANIFEST: &str = "manifest.json";
+
+/// The file of one CPU's pages.
+pub(crate) fn cpu_file(buffer: &str, cpu: u32) -> String {
+    let buffer = if buffer.is_empty() { "top" } else { buffer };
+    format!("{buffer}.cpu{cpu}")
 }
 
-/// What to say of a folder that is there already.
-fn left_behind(dir: &Path, output: &Path) -> String {
-    let recorder = fs::read(dir.join("manifest.json"))
-        .ok()
-        .and_then(|bytes| serde_json::from_slice::<Manifest>(&bytes).ok());
+/// The buffers whose pages the folder holds.
+pub(crate) fn buffers(manifest: &Manifest) -> Vec<Buffer> {
+    let of = |name: &'static str, cpus: &[u32]| {
+        let file = |cpu: &u32| CpuFile { cpu: *cpu, name: cpu_file(name, *cpu) };
+        Buffer { name, cpus: cpus.iter().map(file).collect() }
+    };
+    let mut buffers = vec![of("", &manifest.cpus)];
+    if !manifest.own_cpus.is_empty() {
+        buffers.push(of(OWN_BUFFER, &manifest.own_cpus));
+    }
+    buffers
+}
+
+/// All that is in a file.
+pub(crate) fn content(mut file: File) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A recording takes the place of a file, and of nothing else.
+fn check_replaceable(around: &Folder, name: &OsStr, path: &Path) -> Result<()> {
+    let Some(kind) = around.kind(name).filter(|kind| !kind.is_file()) else { return Ok(()) };
+    let what = match kind {
+        kind if kind.is_dir() => "a folder",
+        kind if kind.is_fifo() => "a pipe",
+        kind if kind.is_socket() => "a socket",
+        _ => "a device",
+    };
+    bail!(
+        "{}: is {what}, in whose place the recording would be put; name another file with `-o`",
+        path.display()
+    )
+}
+
+/// What to say of a folder of ours that is there already.
+pub(crate) fn left_behind(left: &Folder, output: &Path) -> String {
+    let dir = left.own_path().display();
+    let recorder = left
+        .find(MANIFEST, Access::Read)
+        .map(|file| serde_json::from_slice::<Manifest>(&content(file?).ok()?).ok());
     match recorder {
-        Some(m) if tracefs::is_alive(m.pid, m.start_ticks) == tracefs::Alive::Yes => format!(
-            "{}: process {} is recording to {}; end that first, or write elsewhere with `-o`",
-            dir.display(),
+        Err(error) => format!("{error:#}"),
+        Ok(Some(m)) if tracefs::is_alive(m.pid, m.start_ticks) == tracefs::Alive::Yes => format!(
+            "{dir}: process {} is recording to {}; end that first, or write elsewhere with `-o`",
             m.pid,
             output.display()
         ),
-        _ => format!(
-            "{0}: an earlier recording was killed; finish it with `resched record --recover {1}`, \
-             or remove it with `rm -r {0}`",
-            dir.display(),
+        Ok(_) => format!(
+            "{dir}: an earlier recording was killed; finish it with `resched record --recover {}`, \
+             or remove it with `rm -r {dir}`",
             output.display()
         ),
     }
-}
-
-/// A recording that was put together after its recorder died.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Recovered {
-    /// Size of the file, bytes.
-    pub size: u64,
-    /// Bytes behind the last whole chunk, which are lost.
-    pub cut: u64,
-}
-
-/// Finishes the recording to `output` that a killed recorder has left.
-///
-/// # Errors
-///
-/// When there is none, when its recorder still runs, or when it cannot be read or written.
-pub fn recover(output: &Path) -> Result<Recovered> {
-    let dir = folder(output);
-    ensure!(
-        dir.is_dir(),
-        "{}: there is no such folder, so no interrupted recording to finish",
-        dir.display()
-    );
-    let spool = Spool { dir, output: output.to_owned() };
-    let manifest = spool.manifest().with_context(|| {
-        format!("nothing can be recovered; remove the rest with `rm -r {}`", spool.dir.display())
-    })?;
-    if tracefs::is_alive(manifest.pid, manifest.start_ticks) == tracefs::Alive::Yes {
-        bail!("{}", left_behind(&spool.dir, output));
-    }
-    ensure!(
-        !manifest.in_memory,
-        "{0}: a flight recorder keeps its stretch in memory, so nothing can be recovered; remove \
-         the rest with `rm -r {0}`",
-        spool.dir.display()
-    );
-    let mut cut = 0;
-    if manifest.via == Via::Tracefs.name() && manifest.zstd.is_some() {
-        for file in spool.buffers(&manifest).iter().flat_map(|buffer| &buffer.cpus) {
-            let mut file =
-                fs::File::open(&file.path).with_context(|| file.path.display().to_string())?;
-            let (_, whole) = whole_chunks(&mut file)?;
-            cut += file.metadata()?.len() - whole;
-        }
-    }
-    let is_finished = manifest.via == Via::Perf.name() && !spool.path("data").exists();
-    let size = if is_finished && output.exists() {
-        // The recorder had given the file its name when it was killed.
-        fs::metadata(output).map_or(0, |meta| meta.len())
-    } else {
-        let task_names = fs::read_to_string(spool.path("tasks")).unwrap_or_default();
-        spool.finish(&spool.output, &Tail { task_names, stats: Vec::new() })?
-    };
-    spool.remove()?;
-    Ok(Recovered { size, cut })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
-    fn left(name: &str, manifest: &str) -> PathBuf {
-        let output = std::env::temp_dir().join(format!("resched-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(folder(&output));
-        let spool = Spool::create(&output).expect("a folder");
-        spool.write("manifest.json", manifest.as_bytes()).expect("written");
-        output
-    }
-
-    const MANIFEST: &str = r#"{"version":1,"via":"perf","zstd":1,"cpus":[0],"own_cpus":[],
-        "pid":0,"start_ticks":0"#;
-
-    #[test]
-    fn what_a_killed_flight_recorder_held_is_lost_and_no_older_file_passes_for_it() {
-        let output = left("flight", &format!("{MANIFEST},\"in_memory\":true}}"));
-        fs::write(&output, "an older recording").expect("written");
-        let error = recover(&output).expect_err("nothing to recover").to_string();
-        assert!(
-            error.contains("keeps its stretch in memory") && error.contains("`rm -r "),
-            "{error}"
-        );
-        assert_eq!(fs::read(&output).expect("there"), b"an older recording");
-        fs::remove_file(&output).expect("there");
-        fs::remove_dir_all(folder(&output)).expect("there");
+    fn refused(output: &Path, expected: &str) {
+        let error = Spool::create(output).expect_err("in the way").to_string();
+        assert!(error.contains(expected) && error.contains("`-o"), "{error}");
+        assert!(!folder(output).exists());
     }
 
     #[test]
-    fn a_recorder_that_was_killed_while_it_cleaned_up_had_finished() {
-        let output = left("named", &format!("{MANIFEST}}}"));
-        fs::write(&output, "whole").expect("written");
-        assert_eq!(recover(&output).expect("finished"), Recovered { size: 5, cut: 0 });
-        assert!(!folder(&output).exists());
-        fs::remove_file(&output).expect("there");
-    }
-
-    #[test]
-    fn a_folder_is_refused_before_anything_is_recorded() {
+    fn what_is_no_file_is_refused_before_anything_is_recorded() {
         let output = std::env::temp_dir().join(format!("resched-folder-{}", std::process::id()));
         fs::create_dir_all(&output).expect("a folder");
-        let error = Spool::create(&output).expect_err("a folder").to_string();
-        assert!(error.contains("is a folder") && error.contains("`-o "), "{error}");
-        assert!(!folder(&output).exists());
+        refused(&output, "is a folder");
         fs::remove_dir(&output).expect("empty");
-    }
-
-    #[test]
-    fn a_recording_in_progress_is_named_by_its_recorder() {
-        let (pid, ticks) = (std::process::id(), tracefs::start_ticks(std::process::id()));
-        let alive = format!("\"pid\":{pid},\"start_ticks\":{}", ticks.expect("our own"));
-        let manifest = MANIFEST.replace("\"pid\":0,\"start_ticks\":0", &alive);
-        let output = left("busy", &format!("{manifest}}}"));
-        let expected = format!("process {pid} is recording to {}", output.display());
-        for error in [Spool::create(&output).err(), recover(&output).err()] {
-            let error = error.expect("it is being recorded").to_string();
-            assert!(error.contains(&expected), "{error}");
-        }
-        fs::remove_dir_all(folder(&output)).expect("there");
+        fs::create_dir_all(with_suffix(&output, SIDECAR)).expect("a folder");
+        refused(&output, ".host.json: is a folder");
+        fs::remove_dir(with_suffix(&output, SIDECAR)).expect("empty");
+        refused(Path::new("/dev/null"), "/dev/null: is a device");
     }
 }

@@ -1,13 +1,15 @@
 //! One CPU's pages on their way from the kernel to a file, or into a flight recorder's memory.
 
 use crate::chunk::{PAGES, Packer};
+use crate::folder::Folder;
 use crate::page::{self, PAGE};
+use crate::refusal::Refusal;
 use crate::request::Compression;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,11 +38,8 @@ pub(crate) enum Sink {
 }
 
 impl Sink {
-    pub(crate) fn file(path: &Path) -> Result<Self> {
-        let file = File::create(path).map_err(|e| {
-            crate::refusal::Refusal::new(path, "created", "keep what is recorded", e)
-        })?;
-        Ok(Self::File(file, path.to_owned()))
+    pub(crate) fn file(folder: &Folder, name: &str) -> Result<Self> {
+        Ok(Self::File(folder.begin(name)?, folder.path(name)))
     }
 }
 
@@ -173,9 +172,9 @@ impl Stream {
         self.pending.clear();
         self.written += self.packed.len() as u64;
         match &mut self.sink {
-            Sink::File(file, path) => file.write_all(&self.packed).map_err(|error| {
-                crate::refusal::Refusal::new(path, "written", "keep what is recorded", error)
-            })?,
+            Sink::File(file, path) => file
+                .write_all(&self.packed)
+                .map_err(|error| Refusal::new(path, "written", "keep what is recorded", error))?,
             Sink::Memory(memory) => memory
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -186,11 +185,11 @@ impl Stream {
 }
 
 /// Writes chunks as one file.
-pub(crate) fn write_chunks(path: &Path, chunks: &[Arc<[u8]>]) -> Result<()> {
-    let mut file = File::create(path).with_context(|| path.display().to_string())?;
+pub(crate) fn write_chunks(folder: &Folder, name: &str, chunks: &[Arc<[u8]>]) -> Result<()> {
+    let mut file = folder.begin(name)?;
     for chunk in chunks {
         file.write_all(chunk).map_err(|error| {
-            crate::refusal::Refusal::new(path, "written", "keep what is recorded", error)
+            Refusal::new(&folder.path(name), "written", "keep what is recorded", error)
         })?;
     }
     Ok(())

@@ -5,12 +5,13 @@
 //! more options behind the CPU buffers, and is the only thing that is patched afterwards.
 
 use crate::chunk::whole_chunks;
+use crate::folder::{Access, Folder};
 use crate::page::PAGE;
+use crate::refusal::Refusal;
 use crate::request::Compression;
 use anyhow::{Context, Result};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
-use std::path::Path;
 
 /// Section and option numbers of the format.
 mod id {
@@ -57,7 +58,8 @@ pub(crate) struct Formats {
 #[derive(Clone, Debug)]
 pub(crate) struct CpuFile {
     pub cpu: u32,
-    pub path: std::path::PathBuf,
+    /// In the folder of the recording.
+    pub name: String,
 }
 
 /// A buffer: all CPUs of the top one, or of an instance.
@@ -212,22 +214,21 @@ pub(crate) fn tracing_data(formats: &Formats) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// Writes a whole file from its head, the pages of each buffer and the rest.
+/// Writes a whole file from its head, the pages of each buffer and the rest, all in one folder.
 pub(crate) fn assemble(
-    path: &Path,
+    folder: &Folder,
+    name: &str,
     head: &[u8],
     compression: Compression,
     buffers: &[Buffer],
     tail: &Tail,
 ) -> Result<()> {
-    let file =
-        File::create(path).with_context(|| format!("{}: cannot be created", path.display()))?;
-    let mut out = BufWriter::with_capacity(1 << 20, file);
+    let mut out = BufWriter::with_capacity(1 << 20, folder.begin(name)?);
     let write = |out: &mut BufWriter<File>| -> Result<()> {
         out.write_all(head)?;
         let mut options = Options::default();
         for buffer in buffers {
-            let option = write_buffer(out, buffer, compression)?;
+            let option = write_buffer(out, folder, buffer, compression)?;
             options.add(id::BUFFER, &option)?;
         }
         for stat in &tail.stats {
@@ -247,12 +248,23 @@ pub(crate) fn assemble(
         out.flush()?;
         Ok(())
     };
-    write(&mut out).with_context(|| format!("{}: cannot be written", path.display()))
+    write(&mut out).map_err(|error| {
+        // Half of it only takes room, of which there may be too little.
+        folder.discard(name);
+        match error.downcast::<io::Error>() {
+            Ok(error) => {
+                let purpose = "put the recording together";
+                Refusal::new(&folder.path(name), "written", purpose, error).into()
+            }
+            Err(error) => error,
+        }
+    })
 }
 
 /// Writes one buffer's section; returns its option.
 fn write_buffer(
     out: &mut BufWriter<File>,
+    folder: &Folder,
     buffer: &Buffer,
     compression: Compression,
 ) -> Result<Vec<u8>> {
@@ -269,8 +281,9 @@ fn write_buffer(
         // Readers map the pages of uncompressed buffers.
         let at = out.stream_position()?.next_multiple_of(PAGE as u64);
         pad_to(out, at)?;
-        let size = copy_pages(out, &cpu.path, compression)
-            .with_context(|| cpu.path.display().to_string())?;
+        let pages = folder.open(&cpu.name, Access::Read)?;
+        let size = copy_pages(out, pages, compression)
+            .with_context(|| format!("copying {}", folder.path(&cpu.name).display()))?;
         option.extend_from_slice(&cpu.cpu.to_le_bytes());
         option.extend_from_slice(&at.to_le_bytes());
         option.extend_from_slice(&size.to_le_bytes());
@@ -289,8 +302,11 @@ fn pad_to(out: &mut BufWriter<File>, at: u64) -> io::Result<()> {
 
 /// Copies the whole chunks, or whole pages, of one CPU; returns the size that the format states,
 /// which leaves out the count of chunks.
-fn copy_pages(out: &mut BufWriter<File>, path: &Path, compression: Compression) -> io::Result<u64> {
-    let mut file = File::open(path)?;
+fn copy_pages(
+    out: &mut BufWriter<File>,
+    mut file: File,
+    compression: Compression,
+) -> io::Result<u64> {
     let size = if compression == Compression::None {
         let size = file.seek(SeekFrom::End(0))?;
         size - size % PAGE as u64
@@ -312,7 +328,6 @@ mod tests {
     use super::*;
     use crate::chunk::Packer;
     use crate::page::PageWriter;
-    use std::path::PathBuf;
 
     const SWITCH: &str = "name: sched_process_exec\nID: 7\nformat:\n\
         \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\
@@ -325,8 +340,9 @@ mod tests {
 
     fn write(compression: Compression) -> Vec<u8> {
         let name = format!("resched-dat-{}-{compression:?}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).expect("a writable folder");
+        let path = std::env::temp_dir().join(name);
+        let (around, name) = Folder::around(&path).expect("a folder");
+        let folder = around.make(&name, &path).expect("a writable folder");
         let formats = Formats {
             systems: vec![("sched".to_owned(), vec![SWITCH.to_owned()])],
             uname: "Linux box 6.18.0 x86_64".to_owned(),
@@ -348,9 +364,9 @@ mod tests {
             for chunk in pages.chunks(2 * PAGE) {
                 packer.pack(chunk, &mut packed).expect("packs");
             }
-            let path: PathBuf = folder.join(format!("{buffer}{cpu}"));
-            std::fs::write(&path, packed).expect("a writable folder");
-            CpuFile { cpu, path }
+            let name = format!("{buffer}{cpu}");
+            folder.begin(&name).expect("a file").write_all(&packed).expect("written");
+            CpuFile { cpu, name }
         };
         let buffers = [
             Buffer { name: "", cpus: vec![cpu_file("a", 0, 900), cpu_file("a", 2, 0)] },
@@ -358,11 +374,10 @@ mod tests {
         ];
         let stats = vec!["CPU: 0\noverrun: 0\ndropped events: 0\n".to_owned()];
         let tail = Tail { task_names: "7 seven\n".to_owned(), stats };
-        let file = folder.join("run.dat");
         let head = head(&formats, compression).expect("a head");
-        assemble(&file, &head, compression, &buffers, &tail).expect("a file");
-        let bytes = std::fs::read(&file).expect("the file");
-        std::fs::remove_dir_all(&folder).expect("removable");
+        assemble(&folder, "file", &head, compression, &buffers, &tail).expect("a file");
+        let bytes = std::fs::read(folder.path("file")).expect("the file");
+        around.remove(&name, &folder).expect("removable");
         bytes
     }
 

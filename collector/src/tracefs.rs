@@ -1,8 +1,7 @@
-//! The tracefs of this kernel: where it is, what it offers, and what a dead recorder left in it.
+//! The tracefs of this kernel: where it is, what it offers, and whose an instance in it is.
 
 use crate::refusal::Refusal;
 use anyhow::{Result, bail};
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -80,66 +79,15 @@ impl Tracefs {
     pub fn event_format(&self, system: &str, name: &str) -> Result<String, Refusal> {
         self.read(&format!("events/{system}/{name}/format"), "describe the event in the recording")
     }
-
-    /// Removes instances whose recorder is dead, with what it left running; returns their names.
-    ///
-    /// `is_alive` says whether the process of this id and start time (in clock ticks since
-    /// boot) still runs.
-    #[must_use]
-    pub fn remove_leftovers(&self, is_alive: impl Fn(u32, u64) -> Alive) -> Vec<Leftover> {
-        let Ok(entries) = fs::read_dir(self.root.join("instances")) else { return Vec::new() };
-        let mut names: BTreeSet<String> = BTreeSet::new();
-        for entry in entries.flatten() {
-            names.extend(entry.file_name().into_string());
-        }
-        let mut gone = Vec::new();
-        for name in names {
-            let Some((pid, start)) = recorder_of(&name) else { continue };
-            if is_alive(pid, start) == Alive::No {
-                // The kernel switches its events off with it, and refuses while somebody reads.
-                let error = fs::remove_dir(self.root.join("instances").join(&name)).err();
-                gone.push(Leftover { name, pid, error });
-            }
-        }
-        gone
-    }
 }
 
 /// Whether a process still runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Alive {
+pub(crate) enum Alive {
     /// It does.
     Yes,
     /// It does not.
     No,
-}
-
-/// An instance that a dead recorder had left.
-#[derive(Debug)]
-pub struct Leftover {
-    /// Its name below `instances`.
-    pub name: String,
-    /// The process that made it.
-    pub pid: u32,
-    /// Why it is still there.
-    pub error: Option<std::io::Error>,
-}
-
-impl std::fmt::Display for Leftover {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { name, pid, error } = self;
-        match error {
-            None => write!(
-                f,
-                "removed tracefs instance {name}, which the killed recorder {pid} had left behind"
-            ),
-            Some(error) => write!(
-                f,
-                "tracefs instance {name} of the dead recorder {pid} cannot be removed ({error}): \
-                 remove it with `rmdir`"
-            ),
-        }
-    }
 }
 
 /// The name of the instance of this process.
@@ -148,7 +96,8 @@ pub(crate) fn own_name(pid: u32, start_ticks: u64) -> String {
     format!("{PREFIX}{pid}.{start_ticks}")
 }
 
-fn recorder_of(name: &str) -> Option<(u32, u64)> {
+/// Id and start time of the recorder whose instance has this name; `None` for others' instances.
+pub(crate) fn recorder_of(name: &str) -> Option<(u32, u64)> {
     let (pid, start) = name.strip_prefix(PREFIX)?.split_once('.')?;
     Some((pid.parse().ok()?, start.parse().ok()?))
 }
@@ -213,27 +162,6 @@ mod tests {
         assert_eq!(found.root(), Path::new("/sys/kernel/tracing"));
         let error = Tracefs::find("proc /proc proc rw 0 0\n").expect_err("none").to_string();
         assert!(error.ends_with("`mount -t tracefs none /sys/kernel/tracing`"), "{error}");
-    }
-
-    #[test]
-    fn only_instances_of_dead_recorders_are_removed() {
-        let root = std::env::temp_dir().join(format!("resched-tracefs-{}", std::process::id()));
-        for name in ["resched.10.5", "resched.11.5", "resched.x", "perfetto"] {
-            fs::create_dir_all(root.join("instances").join(name)).expect("a writable directory");
-        }
-        let gone = Tracefs::at(&root).remove_leftovers(|pid, start| {
-            if (pid, start) == (11, 5) { Alive::Yes } else { Alive::No }
-        });
-        let names: Vec<&str> = gone.iter().map(|gone| gone.name.as_str()).collect();
-        assert_eq!(names, ["resched.10.5"]);
-        let mut left: Vec<_> = fs::read_dir(root.join("instances"))
-            .expect("still there")
-            .flatten()
-            .map(|entry| entry.file_name().into_string().expect("text"))
-            .collect();
-        left.sort();
-        assert_eq!(left, ["perfetto", "resched.11.5", "resched.x"]);
-        fs::remove_dir_all(&root).expect("removable");
     }
 
     #[test]

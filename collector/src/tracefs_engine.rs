@@ -10,7 +10,7 @@ use crate::own_events::OwnEvents;
 use crate::plan::Plan;
 use crate::probes::Probes;
 use crate::request::{Target, Via};
-use crate::spool::{Manifest, OWN_BUFFER, Spool};
+use crate::spool::{Manifest, OWN_BUFFER, Spool, cpu_file};
 use crate::stream::{Memory, Sink, Stream, write_chunks};
 use crate::trace_dat;
 use crate::watch::{WaitEvents, Watch};
@@ -99,7 +99,7 @@ impl TracefsEngine {
 
     fn stream(&mut self, around: &Around<'_>, buffer: &'static str, cpu: u32) -> Result<Stream> {
         let sink = match around.plan.flight {
-            None => Sink::file(&around.spool.cpu_path(buffer, cpu))?,
+            None => Sink::file(around.spool.folder(), &cpu_file(buffer, cpu))?,
             Some(flight) => {
                 let memory = Arc::new(Mutex::new(Memory::new(flight.last)));
                 self.memories.insert((buffer, cpu), Arc::clone(&memory));
@@ -183,7 +183,7 @@ impl TracefsEngine {
         spool.write("head", &self.head)?;
         for ((buffer, cpu), memory) in &self.memories {
             let chunks = memory.lock().unwrap_or_else(PoisonError::into_inner).bytes();
-            write_chunks(&spool.cpu_path(buffer, *cpu), &chunks)?;
+            write_chunks(spool.folder(), &cpu_file(buffer, *cpu), &chunks)?;
         }
         spool.write_manifest(&Manifest { in_memory: false, ..self.manifest.clone() })
     }

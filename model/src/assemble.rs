@@ -12,6 +12,7 @@ mod task_line;
 mod wait;
 mod wake;
 
+use crate::history::Survey;
 use crate::note::Notes;
 use crate::trace::params;
 use crate::{
@@ -25,20 +26,6 @@ use response::Responses;
 use std::collections::{BTreeMap, BTreeSet};
 use task_line::TaskLine;
 use wait::Waits;
-
-/// Assembles a recording, or a replayed schedule, into a trace.
-///
-/// With a sidecar, tasks have the scheduling parameters that it names.
-/// Never fails; see [`Trace::notes`].
-#[must_use]
-pub fn assemble(recording: &Recording, host: Option<&Host>) -> Trace {
-    let mut a = Assemble::new(recording, host);
-    for event in &recording.events {
-        a.lose_until(event.at);
-        a.event(event);
-    }
-    a.finish()
-}
 
 fn lost(what: LostWhat) -> NoteKind {
     match what {
@@ -84,9 +71,10 @@ impl CpuState {
     }
 }
 
-struct Assemble<'r> {
+pub(crate) struct Assemble<'r> {
     recording: &'r Recording,
     host: Option<&'r Host>,
+    /// Lent by the walk.
     tracker: TaskTracker,
     lines: Vec<TaskLine>,
     cpus: BTreeMap<CpuId, CpuState>,
@@ -108,8 +96,9 @@ struct Assemble<'r> {
 }
 
 impl<'r> Assemble<'r> {
-    fn new(recording: &'r Recording, host: Option<&'r Host>) -> Self {
-        let start = recording.events.first().map_or(Timestamp(0), |e| e.at);
+    /// Nothing yet.
+    pub(crate) fn new(recording: &'r Recording, host: Option<&'r Host>, survey: &Survey) -> Self {
+        let start = survey.start;
         let mut losses = recording.lost.clone();
         losses.sort_by_key(|l| std::cmp::Reverse(l.after));
         let mut notes = Notes::default();
@@ -117,15 +106,12 @@ impl<'r> Assemble<'r> {
             notes.add(lost(loss.what), loss.after);
         }
         losses.retain(|loss| loss.what == LostWhat::Events);
-        let shows_donors =
-            recording.events.iter().any(|e| matches!(e.kind, SchedEvent::Donor { .. }));
-        let is_proxying = host.and_then(|h| h.proxy_execution) == Some(true) && !shows_donors;
+        let is_proxying =
+            host.and_then(|h| h.proxy_execution) == Some(true) && !survey.shows_donors;
         if is_proxying {
             notes.add(NoteKind::DonorsInvisible, start);
         }
-        let has_waking = recording.events.iter().any(|e| matches!(e.kind, SchedEvent::Waking(_)));
-        let cpu_ids: BTreeSet<CpuId> =
-            recording.cpus.iter().copied().chain(recording.events.iter().map(|e| e.cpu)).collect();
+        let cpu_ids: BTreeSet<CpuId> = recording.cpus.iter().chain(&survey.cpus).copied().collect();
         let cpu = |cpu: CpuId| {
             let line = CpuLine { cpu, ..CpuLine::default() };
             (cpu, CpuState { line, since: start, ..CpuState::default() })
@@ -147,7 +133,7 @@ impl<'r> Assemble<'r> {
             now: start,
             start,
             is_proxying,
-            has_waking,
+            has_waking: survey.has_waking,
         }
     }
 
@@ -167,6 +153,14 @@ impl<'r> Assemble<'r> {
         }
     }
 
+    /// Takes the next event.
+    pub(crate) fn observe(&mut self, event: &Event, tracker: &mut TaskTracker) {
+        std::mem::swap(&mut self.tracker, tracker);
+        self.lose_until(event.at);
+        self.event(event);
+        std::mem::swap(&mut self.tracker, tracker);
+    }
+
     fn event(&mut self, event: &Event) {
         if event.at < self.now {
             self.notes.add(NoteKind::ClockBackwards, event.at);
@@ -174,7 +168,6 @@ impl<'r> Assemble<'r> {
         self.now = self.now.max(event.at);
         let at = self.now;
         *self.counts.entry(event_name(&event.kind)).or_insert(0) += 1;
-        self.tracker.observe(event);
         let n = self.tracker.tasks().len();
         self.lines.resize_with(n, || TaskLine::new(self.start));
         self.responses.observe(event, at, &self.tracker);
@@ -213,7 +206,6 @@ impl<'r> Assemble<'r> {
             SchedEvent::Donor { donor, running } => self.donor(event.cpu, donor, running, at),
             _ => self.lock_event(event, at),
         }
-        self.tracker.settle(event);
     }
 
     /// Events of locks count for the task that was running, interrupts aside.
@@ -249,7 +241,9 @@ impl<'r> Assemble<'r> {
         }
     }
 
-    fn finish(mut self) -> Trace {
+    /// The trace, of the tasks that the walk met.
+    pub(crate) fn finish(mut self, tracker: TaskTracker) -> Trace {
+        self.tracker = tracker;
         let end = self.now;
         for cpu in self.cpus.values_mut() {
             cpu.set(end, OnCpu::Unknown);

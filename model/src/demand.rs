@@ -4,6 +4,7 @@
 //! in it are CPU time or spans from an interaction; only a timer may name an
 //! absolute point, because the outside world keeps its own clock.
 
+mod affinity;
 mod cgroup;
 mod chances;
 mod contention;
@@ -15,24 +16,44 @@ mod order;
 mod presence;
 mod priority;
 mod program;
+mod programs;
 mod rounds;
+mod section;
 mod sleep;
 mod steady;
 mod tick;
 mod unbroken;
 mod unseen;
 mod wake;
+mod waker;
 
+pub use affinity::OddAffinity;
 pub use contention::Cover;
-pub use extract::{Choices, DemandNote, extract, extract_with};
+pub use extract::DemandNote;
+pub(crate) use extract::Extract;
 pub use latency::{DEEP_NS, SwitchCause, SwitchCauses};
+pub(crate) use machine::{Measures, cpus};
 pub use presence::{Presence, Turn};
+pub use programs::Choices;
+pub(crate) use programs::Programs;
 pub use rounds::Rounds;
+pub(crate) use unbroken::unbroken;
+use waker::Interrupts;
+pub(crate) use waker::Wakers;
 
 use crate::{
-    CpuId, CpuSet, LockFlags, LockId, Names, Nanos, PrevState, SchedPolicy, TaskId, TaskInfo,
-    Timestamp,
+    CpuId, CpuSet, Host, LockFlags, LockId, Names, Nanos, PrevState, Recording, SchedPolicy,
+    TaskId, TaskInfo, Timestamp,
 };
+use std::collections::BTreeMap;
+
+/// Recovers the demand of a recording; [`crate::History`] also has what happened, and other choices.
+///
+/// Total: what the trace leaves open is guessed and counted in the notes.
+#[must_use]
+pub fn extract(recording: &Recording, host: Option<&Host>) -> (Demand, BTreeMap<DemandNote, u64>) {
+    crate::History::read(recording, host, Cover::default()).demand(Choices::default())
+}
 
 /// A dense index of a lock within one [`Demand`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,8 +135,10 @@ pub enum Op {
         /// The new task; its program starts here.
         child: TaskId,
     },
-    /// Class, priority or affinity change.
+    /// Class or priority change.
     SetSched(SchedParams),
+    /// From here on only the CPUs of [`TaskDemand::affinity`]: it leaves another one at once.
+    KeepAffinity,
     /// Give up the CPU, stay runnable.
     Yield,
     /// The task ends.
@@ -208,6 +231,8 @@ pub struct TaskDemand {
     pub sched: SchedParams,
     /// CPUs it may run on; `None`: all.
     pub affinity: Option<CpuSet>,
+    /// CPUs that it may run on too, up to its [`Op::KeepAffinity`]: it was seen there.
+    pub beside_affinity: Option<CpuSet>,
     /// Its cgroup; `None`: the root.
     pub group: Option<GroupIndex>,
     /// Mutexes it holds when the recording begins.
@@ -250,6 +275,9 @@ pub struct DemandLock {
     pub lock: LockId,
     /// Flags of its first contention; [`LockFlags::MUTEX`] for a mutex known from its calls alone.
     pub flags: LockFlags,
+    /// Its holders are seen to be preempted: also on a kernel that is not preemptible its sections
+    /// have preemption points (`cond_resched`).
+    pub has_preemption_points: bool,
 }
 
 /// Preemption models.
@@ -316,6 +344,8 @@ pub struct Demand {
     pub tasks: Vec<TaskDemand>,
     /// Locks, indexed by [`LockIndex`].
     pub locks: Vec<DemandLock>,
+    /// Affinities of the sidecar that the recording contradicts.
+    pub odd_affinities: Vec<OddAffinity>,
     /// Cgroups, indexed by [`GroupIndex`]; parents stand before what is in them.
     pub groups: Vec<Group>,
     /// Names used by the tasks.

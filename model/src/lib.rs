@@ -7,6 +7,7 @@
 mod assemble;
 mod cpu;
 pub mod demand;
+mod history;
 mod interval;
 mod lock;
 mod migration;
@@ -17,11 +18,11 @@ mod task;
 mod trace;
 mod wakeup;
 
-pub use assemble::assemble;
 pub use cpu::{CpuLine, Donation, OnCpu, Stretch};
 pub use demand::{Demand, Machine, Op, SchedParams};
+pub use history::{History, assemble};
 pub use interval::{Interval, Queued, TaskState};
-pub use lock::{Basis, LockKind, LockWait, OwnerSpan, Ownership, Phase, PhaseKind};
+pub use lock::{Basis, Edge, Hold, LockKind, LockWait, OwnerSpan, Ownership, Phase, PhaseKind};
 pub use migration::{Migration, MigrationKind};
 pub use note::{Note, NoteKind, Severity};
 pub use response::Response;

@@ -146,6 +146,41 @@ pub struct OwnerSpan {
     pub permille: u16,
 }
 
+/// When something happened that the trace may not show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// Not before this.
+    pub earliest: Timestamp,
+    /// Not after this.
+    pub latest: Timestamp,
+    /// An event says so, and the two are the same.
+    pub is_seen: bool,
+}
+
+impl Edge {
+    /// An event at this moment.
+    #[must_use]
+    pub fn seen(at: Timestamp) -> Self {
+        Self { earliest: at, latest: at, is_seen: true }
+    }
+}
+
+/// One critical section as the trace shows it: a task has a lock from its acquisition to its
+/// release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Who.
+    pub task: TaskId,
+    /// When it got the lock.
+    pub acquired: Edge,
+    /// When it let go.
+    pub released: Edge,
+    /// Of a thousand owners concluded so, so many are right; 1000 when it is known.
+    pub permille: u16,
+    /// Somebody was queued all the time: it cannot have let go in between.
+    pub is_watched: bool,
+}
+
 /// How a waiter waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PhaseKind {

@@ -35,6 +35,7 @@ impl Demand {
             machine: machine(&script.machine),
             tasks,
             locks,
+            odd_affinities: Vec::new(),
             groups,
             names,
             latencies: crate::demand::Latencies::default(),
@@ -76,7 +77,8 @@ fn lock(n: usize, script: &Script) -> DemandLock {
         Some(script::LockKind::Rwsem) => LockFlags::WRITE,
         Some(script::LockKind::RtMutex) => LockFlags::RT,
     };
-    DemandLock { lock: LockId(0xffff_8880_0000_0000 + 64 * n as u64), flags: LockFlags(flags) }
+    let id = LockId(0xffff_8880_0000_0000 + 64 * n as u64);
+    DemandLock { lock: id, flags: LockFlags(flags), has_preemption_points: false }
 }
 
 fn task(n: u32, task: &script::Task, names: &mut Names) -> TaskDemand {
@@ -100,6 +102,7 @@ fn task(n: u32, task: &script::Task, names: &mut Names) -> TaskDemand {
         },
         sched,
         affinity: Some(CpuSet::of(&task.allowed)),
+        beside_affinity: None,
         group: task.group.map(group_index),
         holds: task.holds.iter().map(|&n| lock_index(n)).collect(),
         rounds: None,

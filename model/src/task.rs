@@ -156,6 +156,14 @@ impl CpuSet {
         self.0.get((cpu.0 / 64) as usize).is_some_and(|w| w >> (cpu.0 % 64) & 1 == 1)
     }
 
+    /// The CPUs of either set.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let word = |set: &Self, at: usize| set.0.get(at).copied().unwrap_or(0);
+        let n = self.0.len().max(other.0.len());
+        Self((0..n).map(|at| word(self, at) | word(other, at)).collect())
+    }
+
     /// How many CPUs are in the set.
     #[must_use]
     pub fn len(&self) -> u32 {

@@ -2,9 +2,9 @@
 
 use crate::interval::position;
 use crate::{
-    CpuId, CpuLine, FormatInfo, Host, Interval, LockId, LockKind, LockWait, Lost, LostWhat,
-    Migration, Names, Nanos, Note, OwnerSpan, Response, SchedParams, SchedPolicy, TaskId, TaskInfo,
-    TaskState, Timestamp, Wakeup, nice_of_prio,
+    CpuId, CpuLine, FormatInfo, Hold, Host, Interval, LockId, LockKind, LockWait, Lost, LostWhat,
+    Migration, Names, Nanos, Note, OwnerSpan, Queued, Response, SchedParams, SchedPolicy, TaskId,
+    TaskInfo, TaskState, Timestamp, Wakeup, nice_of_prio,
 };
 use std::collections::BTreeMap;
 
@@ -61,6 +61,8 @@ pub struct Lock {
     pub kind: LockKind,
     /// Who had it over the whole trace, in order, without holes.
     pub ownership: Vec<OwnerSpan>,
+    /// The same as critical sections, ordered by their ends.
+    pub holds: Vec<Hold>,
 }
 
 /// A trace, assembled.
@@ -152,6 +154,18 @@ impl Trace {
         // A wait that began earlier is at most a few nested ones back.
         let recent = waits[..after].iter().rev().take(8);
         recent.map(|&w| &self.waits[w]).find(|w| at < w.until)
+    }
+
+    /// Whether a task was preempted while it is known to have had this lock.
+    #[must_use]
+    pub fn preempts_holders_of(&self, lock: LockId) -> bool {
+        let Some(lock) = self.locks.get(&lock) else { return false };
+        lock.holds.iter().any(|hold| {
+            let (from, to) = (hold.acquired.latest, hold.released.earliest);
+            let states = self.tasks.get(hold.task.index()).map(|t| t.between(from, to));
+            let mut after_first = states.unwrap_or_default().iter().skip(1);
+            after_first.any(|i| matches!(i.state, TaskState::Runnable(_, Queued::Preempted)))
+        })
     }
 
     /// Whether events of the schedule were lost at some time in [from, to].

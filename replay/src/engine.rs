@@ -11,10 +11,11 @@ use crate::emit::Output;
 use crate::feed::{Ends, Window};
 use crate::group::Group;
 use crate::mechanism::Mechanisms;
+use crate::program::MOST_STEPS;
 use crate::rule::pelt::Average;
 use crate::state::{Class, Discipline, Lock, OnRq, Phase, Rq, T, Task, Timer, TimerKind};
 use crate::topology::Topology;
-use model::demand::{Arrival, Machine, Preemption, TaskDemand};
+use model::demand::{Arrival, LockIndex, Machine, Preemption, TaskDemand};
 use model::{Demand, LockFlags, Op};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -189,6 +190,7 @@ impl<'d> Engine<'d> {
 
     fn settle(&mut self) {
         // Each round runs at least one op or one schedule(); both are finite in one instant.
+        let most = 10_000_000 + 4 * u64::from(MOST_STEPS) * self.tasks.len() as u64;
         let mut rounds = 0u64;
         loop {
             let mut changed = false;
@@ -209,7 +211,7 @@ impl<'d> Engine<'d> {
                 break;
             }
             rounds += 1;
-            assert!(rounds < 10_000_000, "no progress at {} ns", self.now);
+            assert!(rounds < most, "no progress at {} ns", self.now);
         }
         for cpu in 0..self.cpus.len() {
             if self.cpus[cpu].dirty {
@@ -353,11 +355,20 @@ impl<'d> Engine<'d> {
     ///
     /// # Deviation
     ///
-    /// Known is it only inside critical sections of kernel locks; all else counts as user mode.
+    /// Known is it only inside critical sections of kernel locks; all else counts as user mode. A
+    /// section in which the recording shows preemption has preemption points, and is taken to
+    /// have one everywhere.
     fn in_kernel(&self, cpu: usize) -> bool {
         self.cpus[cpu].running.is_some_and(|t| {
             let task = self.task(t);
-            !task.owns.is_empty() && matches!(task.phase, Phase::Program | Phase::Releasing(..))
+            // Under lazy preemption a holder is preempted at a tick, wherever it is.
+            let is_lazy = self.machine.preemption == Preemption::Lazy;
+            let stays = |lock: &LockIndex| {
+                is_lazy
+                    || !self.demand.locks.get(lock.index()).is_some_and(|l| l.has_preemption_points)
+            };
+            let in_program = matches!(task.phase, Phase::Program | Phase::Releasing(..));
+            in_program && task.owns.iter().any(stays)
         })
     }
 
@@ -446,6 +457,9 @@ fn new_task(task: &TaskDemand, demand: &Demand) -> Task {
         window: Window::default(),
         seam: task.rounds.as_ref().and_then(|r| r.seams.first()).copied().unwrap_or(usize::MAX),
         repeated: 0,
+        passed_at: 0,
+        stepped_at: 0,
+        steps: 0,
         left: 0,
         phase: Phase::Program,
         asleep: Some(model::PrevState::Interruptible),
@@ -465,7 +479,7 @@ fn new_task(task: &TaskDemand, demand: &Demand) -> Task {
         interruptible: false,
         cpu,
         wake_cpu: cpu,
-        affinity: task.affinity.clone(),
+        affinity: crate::affine::at_arrival(task, &demand.machine),
         class: Task::class_of(task.sched.policy),
         sched: task.sched,
         prio: task.sched.kernel_prio(),

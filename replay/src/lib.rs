@@ -5,6 +5,7 @@
 //! policies, virtual time and rules; does not know that a file, a clock or a
 //! user exists.
 
+mod affine;
 mod balance;
 mod costs;
 mod dice;

@@ -3,7 +3,7 @@
 use crate::engine::Engine;
 use crate::group::Goes;
 use crate::sched::Entry;
-use crate::state::{Class, Phase, T, TimerKind};
+use crate::state::{Class, Phase, T, Task, TimerKind};
 use crate::wake::Waker;
 use model::demand::{LockIndex, SleepEnd};
 use model::{Context, Nanos, Op, PrevState, SchedEvent, SchedParams, TaskId};
@@ -13,6 +13,28 @@ use model::{Context, Nanos, Op, PrevState, SchedEvent, SchedParams, TaskId};
 enum Section {
     Follows,
     Absent,
+}
+
+/// Steps that one task may take at one instant: many times more than any recording has.
+pub(crate) const MOST_STEPS: u32 = 200_000;
+/// How often each recorded round is repeated at most: what a replay costs is bounded by its input.
+const MOST_REPEATS: usize = 1_000;
+
+/// Why a loop must not go on as long as there is time, if so; counts its passes.
+fn ends_early(task: &mut Task, rounds: usize, now: u64) -> Option<&'static str> {
+    if rounds == 0 {
+        return Some("none of its rounds can be repeated");
+    }
+    if task.repeated >= rounds.saturating_mul(MOST_REPEATS) {
+        return Some("it has gone round a thousand times as often as in the recording");
+    }
+    if task.repeated.is_multiple_of(rounds) {
+        if task.repeated > 0 && task.passed_at == now {
+            return Some("its rounds take no time");
+        }
+        task.passed_at = now;
+    }
+    None
 }
 
 impl Engine<'_> {
@@ -39,7 +61,14 @@ impl Engine<'_> {
 
     /// One step: false when the task needs time.
     fn step_once(&mut self, cpu: usize, t: T) -> bool {
-        match self.task(t).phase {
+        let phase = self.task(t).phase;
+        match phase {
+            Phase::Program if self.is_endless(t) => {
+                let tid = self.task(t).tid.0;
+                self.note(format!("the program of task {tid} ends: its steps take no time"));
+                self.leave(cpu, t, PrevState::Runnable);
+                true
+            }
             Phase::Program => self.step_program(cpu, t),
             Phase::Spin(_) | Phase::SpinQueued(_) => false,
             Phase::Releasing(lock, decided) => {
@@ -103,11 +132,26 @@ impl Engine<'_> {
             && let Some(seam) = rounds.seam_after(task.pc)
         {
             task.seam = seam;
-        } else if let Some(round) = rounds.repeatable.get(task.repeated % rounds.repeatable.len()) {
+        } else if let Some(why) = ends_early(task, rounds.repeatable.len(), self.now) {
+            (task.pc, task.seam) = (rounds.end(), usize::MAX);
+            let tid = task.tid.0;
+            self.note(format!("the loop of task {tid} ends: {why}"));
+        } else {
+            let round = &rounds.repeatable[task.repeated % rounds.repeatable.len()];
             (task.pc, task.seam) = (round.start, round.end);
             task.repeated += 1;
         }
         self.load_op(t);
+    }
+
+    /// Counts a step without time; a program of nothing else is given up.
+    fn is_endless(&mut self, t: T) -> bool {
+        let task = &mut self.tasks[t as usize];
+        if task.stepped_at != self.now {
+            (task.stepped_at, task.steps) = (self.now, 0);
+        }
+        task.steps += 1;
+        task.steps > MOST_STEPS
     }
 
     fn step_program(&mut self, cpu: usize, t: T) -> bool {
@@ -157,14 +201,7 @@ impl Engine<'_> {
                 self.next_op(t);
                 self.wake_target(target, Waker::Task(cpu));
             }
-            Op::Contend { lock, flags } => {
-                self.next_op(t);
-                self.emit_begin(cpu, lock, flags.0);
-            }
-            Op::Contended { lock, ret } => {
-                self.next_op(t);
-                self.emit_contended(cpu, lock, ret);
-            }
+            Op::Contend { .. } | Op::Contended { .. } => self.other_lock(cpu, t, op),
             Op::Wait { state, .. } => self.wait(cpu, t, state),
             Op::Sleep { until, state, .. } => self.sleep(cpu, t, until, state),
             Op::Fork { child } => {
@@ -175,6 +212,10 @@ impl Engine<'_> {
                 self.next_op(t);
                 self.set_sched(cpu, t, params);
             }
+            Op::KeepAffinity => {
+                self.next_op(t);
+                self.keep_affinity(cpu, t);
+            }
             Op::Yield => {
                 self.next_op(t);
                 self.yield_now(cpu, t);
@@ -182,6 +223,16 @@ impl Engine<'_> {
             Op::Exit => self.leave(cpu, t, PrevState::Dead),
         }
         true
+    }
+
+    /// A wait for a lock that the demand does not acquire begins or ends; in between it sleeps.
+    fn other_lock(&mut self, cpu: usize, t: T, op: Op) {
+        self.next_op(t);
+        match op {
+            Op::Contend { lock, flags } => self.emit_begin(cpu, lock, flags.0),
+            Op::Contended { lock, ret } => self.emit_contended(cpu, lock, ret),
+            _ => {}
+        }
     }
 
     fn leave(&mut self, cpu: usize, t: T, state: PrevState) {
@@ -261,7 +312,7 @@ impl Engine<'_> {
 
     /// A task that was runnable when the recording began, or appears in it out of nowhere.
     pub(crate) fn arrive(&mut self, t: T) {
-        let cpu = self.task(t).cpu;
+        let cpu = self.allowed_or_first(t, self.task(t).cpu);
         self.load_op(t);
         self.wake_new(t, cpu, Waker::Interrupt(cpu));
     }

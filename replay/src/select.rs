@@ -9,10 +9,6 @@ use std::cmp::Reverse;
 const FLIP_DECAY_NS: u64 = 1_000_000_000;
 
 impl Engine<'_> {
-    pub(crate) fn allowed(&self, p: T, cpu: usize) -> bool {
-        self.task(p).affinity.as_ref().is_none_or(|set| set.has(self.machine.cpus[cpu]))
-    }
-
     pub(crate) fn shares_cache(&self, a: usize, b: usize) -> bool {
         self.machine.llc_of_cpu.get(a) == self.machine.llc_of_cpu.get(b)
     }
@@ -50,10 +46,7 @@ impl Engine<'_> {
             Class::Deadline => self.select_dl(p, prev, waker),
             Class::Stop | Class::Idle => prev,
         };
-        if self.allowed(p, chosen) {
-            return chosen;
-        }
-        (0..self.cpus.len()).find(|&cpu| self.allowed(p, cpu)).unwrap_or(prev)
+        self.allowed_or_first(p, chosen)
     }
 
     /// A new task goes where most is idle: from the largest domain down, the idlest group; there

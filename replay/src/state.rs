@@ -100,6 +100,11 @@ pub(crate) struct Task {
     pub seam: usize,
     /// Rounds that were run once more.
     pub repeated: usize,
+    /// When it last began with the first of them.
+    pub passed_at: u64,
+    /// When it last took a step of its program, and how many then.
+    pub stepped_at: u64,
+    pub steps: u32,
     /// CPU time left of the current [`Op::Compute`].
     pub left: u64,
     pub phase: Phase,

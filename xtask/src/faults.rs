@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::Command;
 
 /// System calls that are refused, each with the error that a sandbox gives.
-const CALLS: [&str; 6] = ["openat", "mkdir", "perf_event_open", "bpf", "mmap", "rename"];
+const CALLS: [&str; 8] =
+    ["openat", "mkdir", "mkdirat", "perf_event_open", "bpf", "mmap", "renameat", "unlinkat"];
 
 /// A process that comes or goes shifts the numbers of calls; so often the right one is looked for.
 const TRIES: u32 = 6;

@@ -1,16 +1,18 @@
 //! `resched analyze`: what was recorded, as a summary or as tables.
 
-use super::{print, print_json, write_file};
+use super::{print, print_json};
 use crate::args::Analyze;
 use crate::input::Input;
 use crate::outcome::{Outcome, say};
+use crate::output::Output;
 use crate::render::{headline, summary};
 use analysis::{Question, TableName};
-use anyhow::{Context, Result, bail};
-use std::path::Path;
+use anyhow::{Context, Result};
 
 pub(super) fn run(args: &Analyze) -> Result<Outcome> {
     let table = args.table.as_deref().map(str::parse::<TableName>).transpose()?;
+    let to = |path| Output::new(path, &["csv", "parquet"], &[args.file.as_path()]);
+    let output = args.output.as_deref().map(to).transpose()?;
     let input = Input::open(&args.file)?;
     let trace = input.trace();
     let Some(table) = table else {
@@ -29,8 +31,8 @@ pub(super) fn run(args: &Analyze) -> Result<Outcome> {
         return Ok(if gaps { Outcome::Inconclusive } else { Outcome::Done });
     };
     let batch = analysis::table(&trace, table).with_context(|| input.name.clone())?;
-    match &args.output {
-        Some(path) => write_table(path, &batch)?,
+    match &output {
+        Some(output) => write_table(output, &batch)?,
         None if args.json => print_json(&analysis::rows(&batch))?,
         None => {
             let mut out = Vec::new();
@@ -41,12 +43,12 @@ pub(super) fn run(args: &Analyze) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-fn write_table(path: &Path, batch: &arrow::array::RecordBatch) -> Result<()> {
-    let mut out = Vec::new();
-    match path.extension().and_then(|e| e.to_str()) {
-        Some("csv") => analysis::write_csv(batch, &mut out)?,
-        Some("parquet") => analysis::write_parquet(batch, &mut out)?,
-        _ => bail!("{}: tables are written as .csv or .parquet", path.display()),
+/// CSV, unless the ending says otherwise.
+fn write_table(to: &Output, batch: &arrow::array::RecordBatch) -> Result<()> {
+    let mut table = Vec::new();
+    match to.ending() {
+        Some("parquet") => analysis::write_parquet(batch, &mut table)?,
+        _ => analysis::write_csv(batch, &mut table)?,
     }
-    write_file(path, &out)
+    to.write(|out| Ok(out.write_all(&table)?))
 }

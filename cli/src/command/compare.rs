@@ -4,20 +4,25 @@ use super::{print, print_json, replay};
 use crate::args::Compare;
 use crate::input::Input;
 use crate::outcome::{Outcome, say};
+use crate::output::Output;
 use crate::render::{comparison, headline, summary};
 use crate::study::{CostChoice, Study, Variant, Weakness};
 use ::replay::Policy;
 use analysis::Comparison;
 use anyhow::Result;
+use std::path::Path;
 
 pub(super) fn run(args: &Compare) -> Result<Outcome> {
     let policy: Policy = args.policy.parse()?;
+    let inputs: Vec<&Path> = [&args.before].into_iter().chain(&args.after).map(|p| &**p).collect();
+    let chart = args.svg.as_deref().map(|p| Output::new(p, &["svg"], &inputs)).transpose()?;
+    let chart = chart.as_ref();
     let before = Input::open(&args.before)?;
-    let Some(after) = &args.after else { return with_replay(args, before, policy) };
+    let Some(after) = &args.after else { return with_replay(args, before, policy, chart) };
     let after = Input::open(after)?;
     let (a, b) = (before.trace(), after.trace());
     let comparison = analysis::compare(&a, &b);
-    show(args, &comparison, ["before", "after"], || {
+    show(args, chart, &comparison, ["before", "after"], || {
         format!(
             "before  {}\nafter   {}\n",
             headline::of_trace(&before.name, &a, &comparison.before),
@@ -28,7 +33,12 @@ pub(super) fn run(args: &Compare) -> Result<Outcome> {
 }
 
 /// The recording itself beside its replay; `resched replay` compares two replays instead.
-fn with_replay(args: &Compare, input: Input, policy: Policy) -> Result<Outcome> {
+fn with_replay(
+    args: &Compare,
+    input: Input,
+    policy: Policy,
+    chart: Option<&Output>,
+) -> Result<Outcome> {
     let study = Study::of(input, CostChoice::Calibrated)?;
     let weaknesses = study.weaknesses();
     for weakness in &weaknesses {
@@ -38,9 +48,9 @@ fn with_replay(args: &Compare, input: Input, policy: Policy) -> Result<Outcome> 
         return Ok(Outcome::Inconclusive);
     }
     let replayed = study.replay(Variant::plain(policy))?;
-    let comparison = analysis::compare(&study.recorded, &replayed.trace);
-    show(args, &comparison, ["recorded", policy.name()], || {
-        let head = headline::of_trace(&study.input.name, &study.recorded, &comparison.before);
+    let comparison = analysis::compare(study.recorded(), &replayed.trace);
+    show(args, chart, &comparison, ["recorded", policy.name()], || {
+        let head = headline::of_trace(&study.input.name, study.recorded(), &comparison.before);
         format!("{head}\n")
     })?;
     Ok(if weaknesses.is_empty() { Outcome::Done } else { Outcome::Inconclusive })
@@ -48,12 +58,13 @@ fn with_replay(args: &Compare, input: Input, policy: Policy) -> Result<Outcome> 
 
 fn show(
     args: &Compare,
+    chart: Option<&Output>,
     c: &Comparison,
     labels: [&str; 2],
     head: impl Fn() -> String,
 ) -> Result<()> {
-    if let Some(path) = &args.svg {
-        replay::write_chart(path, c, labels)?;
+    if let Some(chart) = chart {
+        replay::write_chart(chart, c, labels)?;
     }
     if args.json {
         return print_json(c);

@@ -7,23 +7,24 @@ use crate::outcome::Outcome;
 use crate::render::{headline, name};
 use analysis::Question;
 use anyhow::Result;
-use model::Trace;
-use model::demand::Choices;
+use model::History;
+use model::demand::{Choices, Cover};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
 pub(super) fn run(args: &Info) -> Result<Outcome> {
     let input = Input::read(&args.file)?;
-    let trace = input.trace();
+    let history = input.history(Cover::default());
     if args.json {
-        print_json(&as_json(&input, &trace))?;
+        print_json(&as_json(&input, &history))?;
     } else {
-        print(&as_text(&input, &trace))?;
+        print(&as_text(&input, &history))?;
     }
     Ok(Outcome::Done)
 }
 
-fn as_json(input: &Input, trace: &Trace) -> Value {
+fn as_json(input: &Input, history: &History) -> Value {
+    let trace = &history.trace;
     let r = &input.recording;
     let format = r.format.as_ref();
     let questions: serde_json::Map<String, Value> = Question::ALL
@@ -69,7 +70,7 @@ fn as_json(input: &Input, trace: &Trace) -> Value {
         "oddities": oddities,
         "notes": notes,
         "questions": questions,
-        "calibrated": calibrated_json(input, trace),
+        "calibrated": calibrated_json(history),
     })
 }
 
@@ -78,7 +79,8 @@ fn kernel(input: &Input) -> Option<String> {
     host.or_else(|| input.recording.format.as_ref().and_then(|f| f.kernel.clone()))
 }
 
-fn as_text(input: &Input, trace: &Trace) -> String {
+fn as_text(input: &Input, history: &History) -> String {
+    let trace = &history.trace;
     let r = &input.recording;
     let summary = analysis::summary(trace);
     let mut text = headline::of_trace(&input.name, trace, &summary);
@@ -115,7 +117,7 @@ fn as_text(input: &Input, trace: &Trace) -> String {
             }
         }
     }
-    text.push_str(&calibrated(input, trace));
+    text.push_str(&calibrated(history));
     for oddity in &r.oddities {
         let _ = writeln!(text, "odd:           {}: {}", oddity.place, name(&oddity.text));
     }
@@ -133,12 +135,12 @@ fn as_text(input: &Input, trace: &Trace) -> String {
 }
 
 /// What a replay would take from the recording itself, for those who want to set it otherwise.
-fn calibrated(input: &Input, trace: &Trace) -> String {
+fn calibrated(history: &History) -> String {
     let mut text = String::new();
-    if !trace.has("sched_switch") {
+    if !history.trace.has("sched_switch") {
         return text;
     }
-    let (demand, _) = input.demand(Choices::default());
+    let (demand, _) = history.demand(Choices::default());
     let l = demand.latencies;
     let costs = [
         ("wake-busy", l.wake_busy),
@@ -167,11 +169,11 @@ fn calibrated(input: &Input, trace: &Trace) -> String {
     text
 }
 
-fn calibrated_json(input: &Input, trace: &Trace) -> Value {
-    if !trace.has("sched_switch") {
+fn calibrated_json(history: &History) -> Value {
+    if !history.trace.has("sched_switch") {
         return Value::Null;
     }
-    let (demand, _) = input.demand(Choices::default());
+    let (demand, _) = history.demand(Choices::default());
     let (l, m) = (demand.latencies, &demand.machine);
     json!({
         "wake_busy_ns": l.wake_busy.0,

@@ -14,7 +14,7 @@ pub(super) fn run(args: &Record) -> Result<Outcome> {
         return check(args);
     }
     if let Some(output) = &args.recover {
-        let recovered = collector::recover(output)?;
+        let recovered = collector::recover(output, |notice| tell(&notice))?;
         print(&recording::recovered(output, &recovered))?;
         return Ok(Outcome::Done);
     }
@@ -22,10 +22,8 @@ pub(super) fn run(args: &Record) -> Result<Outcome> {
     collector::listen(&control)?;
     let is_open = args.command.is_empty() && args.duration.is_none();
     let summary = collector::record(&request(args), &control, |notice| match notice {
-        Notice::Remark(text) => say(&format!("note: {text}")),
         Notice::Started if is_open => say("recording; Ctrl-C ends it"),
-        Notice::Started => {}
-        Notice::Dumped { path, why } => say(&format!("wrote {}: {why}", path.display())),
+        other => tell(&other),
     })?;
     if args.json {
         print_json(&recording::as_json(&summary))?;
@@ -33,6 +31,14 @@ pub(super) fn run(args: &Record) -> Result<Outcome> {
         print(&recording::as_text(&summary))?;
     }
     Ok(Outcome::Done)
+}
+
+fn tell(notice: &Notice) {
+    match notice {
+        Notice::Remark(text) => say(&format!("note: {text}")),
+        Notice::Started => {}
+        Notice::Dumped { path, why } => say(&format!("wrote {}: {why}", path.display())),
+    }
 }
 
 fn request(args: &Record) -> Request {

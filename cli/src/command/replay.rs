@@ -1,20 +1,20 @@
 //! `resched replay`: the demand of a recording under another policy.
 
-use super::{print, print_json, write_file};
+use super::{print, print_json};
 use crate::args::{CoveredLock, Replay};
 use crate::chart;
 use crate::command::explain;
 use crate::ensemble;
 use crate::input::Input;
 use crate::outcome::{Outcome, say};
+use crate::output::Output;
 use crate::render::{attribution, comparison, headline};
 use crate::study::{CostChoice, Replayed, Study, Variant, Verdict, Weakness};
 use analysis::{Comparison, Part};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use model::demand::Cover;
 use replay::{Cost, Policy};
-use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::io::Write;
 
 pub(super) fn run(args: &Replay) -> Result<Outcome> {
     let policy: Policy = args.policy.parse()?;
@@ -26,7 +26,11 @@ pub(super) fn run(args: &Replay) -> Result<Outcome> {
     let variant = Variant::of(policy, &args.with, &args.without, cover)?;
     let costs = if args.no_costs { CostChoice::Zero } else { CostChoice::Calibrated };
     let set: Vec<Cost> = args.cost.iter().map(|c| c.parse()).collect::<Result<_, _>>()?;
+    let inputs = [args.file.as_path()];
+    let schedule = args.output.as_deref().map(|p| Output::new(p, &["txt"], &inputs)).transpose()?;
+    let chart = args.svg.as_deref().map(|p| Output::new(p, &["svg"], &inputs)).transpose()?;
     let mut study = Study::covering(Input::open(&args.file)?, costs, cover)?;
+    study.seed = args.seed;
     for cost in &set {
         study.costs.set(cost)?;
     }
@@ -58,11 +62,11 @@ pub(super) fn run(args: &Replay) -> Result<Outcome> {
             verdict.study.input.name
         ));
     }
-    if let Some(path) = &args.output {
-        write_schedule(path, &verdict.other)?;
+    if let Some(schedule) = &schedule {
+        write_schedule(schedule, &verdict.other)?;
     }
-    if let Some(path) = &args.svg {
-        write_chart(path, &verdict.comparison, [against.name(), &verdict.other.variant.name])?;
+    if let Some(chart) = &chart {
+        write_chart(chart, &verdict.comparison, [against.name(), &verdict.other.variant.name])?;
     }
     if args.json {
         let mut json = as_json(&verdict);
@@ -79,23 +83,13 @@ pub(super) fn run(args: &Replay) -> Result<Outcome> {
 }
 
 /// Writes a replayed schedule as ftrace text.
-fn write_schedule(path: &Path, replayed: &Replayed) -> Result<()> {
-    let is_text = path.extension().is_some_and(|e| e == "txt");
-    anyhow::ensure!(
-        is_text,
-        "{}: a schedule is written as ftrace text: give it the ending .txt",
-        path.display()
-    );
-    let failed = || format!("{}: cannot be written", path.display());
-    let file = std::fs::File::create(path).with_context(failed)?;
-    let mut out = Text { out: BufWriter::with_capacity(1 << 20, file), error: None };
-    let written = trace_formats::write_ftrace_text(&replayed.recording, &mut out);
-    let flushed = out.out.flush();
-    match (written, out.error) {
-        (_, Some(error)) => Err(error).with_context(failed),
-        (Err(error), None) => Err(error).with_context(failed),
-        (Ok(()), None) => flushed.with_context(failed),
-    }
+fn write_schedule(to: &Output, replayed: &Replayed) -> Result<()> {
+    to.write(|out| {
+        let mut out = Text { out, error: None };
+        let written = trace_formats::write_ftrace_text(&replayed.recording, &mut out);
+        out.error.map_or(Ok(()), Err)?;
+        Ok(written?)
+    })
 }
 
 /// Formatted text on its way to a file; keeps the error that formatting cannot carry.
@@ -114,9 +108,7 @@ impl<W: Write> std::fmt::Write for Text<W> {
 }
 
 /// Draws the lock waits of both sides.
-pub(super) fn write_chart(path: &Path, c: &Comparison, labels: [&str; 2]) -> Result<()> {
-    let is_svg = path.extension().is_some_and(|e| e == "svg");
-    anyhow::ensure!(is_svg, "{}: charts are SVG: give it the ending .svg", path.display());
+pub(super) fn write_chart(to: &Output, c: &Comparison, labels: [&str; 2]) -> Result<()> {
     let mut pairs: Vec<_> = c.tasks.iter().filter(|p| waited(p) > 0).collect();
     pairs.sort_by_key(|p| std::cmp::Reverse(waited(p)));
     let mut bars = Vec::new();
@@ -131,7 +123,8 @@ pub(super) fn write_chart(path: &Path, c: &Comparison, labels: [&str; 2]) -> Res
         }
     }
     let title = format!("What lock waits were spent on, {} beside {}", labels[0], labels[1]);
-    write_file(path, chart::waits(&title, &bars)?.as_bytes())
+    let svg = chart::waits(&title, &bars)?;
+    to.write(|out| Ok(out.write_all(svg.as_bytes())?))
 }
 
 fn waited(pair: &analysis::compare::TaskPair) -> u64 {
@@ -163,9 +156,9 @@ pub(super) fn as_json(v: &Verdict) -> serde_json::Value {
 }
 
 pub(super) fn as_text(v: &Verdict) -> String {
-    let recorded = analysis::summary(&v.study.recorded);
+    let recorded = analysis::summary(v.study.recorded());
     let (a, b) = (v.base.variant.name.as_str(), v.other.variant.name.as_str());
-    let mut text = headline::of_trace(&v.study.input.name, &v.study.recorded, &recorded);
+    let mut text = headline::of_trace(&v.study.input.name, v.study.recorded(), &recorded);
     text.push_str(&format!(
         "\nrecorded {}; replayed under {a} and {b}\n\n",
         recorded_how(&v.study)

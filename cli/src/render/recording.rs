@@ -155,7 +155,11 @@ pub(crate) fn recovered(output: &Path, recovered: &Recovered) -> String {
 pub(crate) fn findings(findings: &[Finding]) -> String {
     let mut out = String::new();
     for finding in findings {
-        let state = if finding.works() { "works" } else { "no" };
+        let state = match (finding.is_done(), finding.works()) {
+            (true, _) => "done",
+            (false, true) => "works",
+            (false, false) => "no",
+        };
         indented(&mut out, &format!("{:<12} {state:<6}", finding.what), &finding.says);
         if let Some(way_out) = &finding.way_out {
             indented(&mut out, &format!("{:<12} {:<6}", "", "  ->"), way_out);

@@ -2,8 +2,10 @@
 
 mod answers;
 mod guest;
+mod outputs;
 mod recording;
 mod refusals;
+mod sidecars;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

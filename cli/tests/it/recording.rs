@@ -2,9 +2,9 @@
 
 use crate::{Run, resched, scratch, skip};
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{OnceLock, PoisonError, RwLock};
 
 /// Why nothing can be recorded here; `None` where it can. Tests run at the same time and ask
 /// once.
@@ -53,8 +53,12 @@ fn in_namespace(folder: &Path, script: &str) -> Run {
     Run { code, out: text(output.stdout), err: text(output.stderr) }
 }
 
+/// Held while there may be an instance whose recorder a test has killed.
+static KILLED: RwLock<()> = RwLock::new(());
+
 /// Tracefs instances of recorders that are gone.
 fn leftovers() -> Vec<String> {
+    let _none_is_meant_to_be_there = KILLED.read().unwrap_or_else(PoisonError::into_inner);
     let entries = std::fs::read_dir("/sys/kernel/tracing/instances").into_iter().flatten();
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     // Recorders of other tests may be at work.
@@ -159,6 +163,7 @@ fn a_killed_recording_can_be_finished_and_leaves_no_instance() {
             .spawn()
             .expect("resched starts");
         std::thread::sleep(std::time::Duration::from_millis(millis));
+        let left = KILLED.write().unwrap_or_else(PoisonError::into_inner);
         recorder.kill().expect("it runs");
         recorder.wait().expect("it is gone");
         assert!(!folder.join("run.dat").exists(), "a half-written trace must not pass for whole");
@@ -180,25 +185,143 @@ fn a_killed_recording_can_be_finished_and_leaves_no_instance() {
         let _ = std::fs::remove_dir_all(folder.join("run.dat.recording"));
         let next = resched(&folder, &["record", "-o", "next.dat", "--duration", "10ms"]);
         assert_eq!(next.code, 0, "{}", next.err);
+        drop(left);
         assert_eq!(leftovers(), [""; 0], "after {millis} ms");
     }
 }
 
 #[test]
 fn a_full_disk_ends_the_recording_with_a_way_out() {
-    let mount = "mount -t tmpfs -o size=64k none /mnt";
+    let mount = "mount -t tmpfs -o size=200k none /mnt";
     needs!(obstacle().or_else(|| forbids(mount)));
     let folder = scratch("record-full");
     let script = format!(
-        "{mount} && while :; do cat /proc/self/stat | cat; done > /dev/null & \
-         {mount} && $R record --compress none -o /mnt/run.dat --duration 20s; \
-         code=$?; ls /mnt >&2; kill $!; exit $code"
+        "{mount} && echo good | tee /mnt/run.dat > /mnt/run.dat.host.json || exit 1; \
+         while :; do cat /proc/self/stat | cat; done > /dev/null & \
+         $R record --compress none -o /mnt/run.dat --duration 20s; code=$?; kill $!; \
+         $R record --recover /mnt/run.dat && exit 1; cat /mnt/run.dat /mnt/run.dat.host.json; \
+         mount -o remount,size=8m /mnt && $R record --recover /mnt/run.dat && \
+         $R info /mnt/run.dat && ls /mnt; exit $code"
     );
     let run = in_namespace(&folder, &script);
     assert_eq!(run.code, 2, "{}{}", run.out, run.err);
-    assert!(run.err.contains("disk is full"), "{}", run.err);
-    assert!(!run.err.contains("\nrun.dat\n"), "nothing passes for whole: {}", run.err);
+    assert_eq!(run.err.matches("disk is full").count(), 2, "{}{}", run.out, run.err);
+    assert!(run.err.contains("resched record --recover /mnt/run.dat"), "{}", run.err);
+    // What was there stays, until there is room for what was recorded.
+    assert!(run.out.starts_with("good\ngood\n/mnt/run.dat · "), "{}", run.out);
+    assert!(run.out.ends_with("\nrun.dat\nrun.dat.host.json\n"), "{}{}", run.out, run.err);
     assert_eq!(leftovers(), [""; 0]);
+}
+
+/// The instance of a recorder, once it records.
+fn tracing_of(recorder: &mut Child, folder: &Path) -> PathBuf {
+    let prefix = format!("resched.{}.", recorder.id());
+    let is_on = |dir: &PathBuf| {
+        let name = dir.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
+        name && std::fs::read_to_string(dir.join("tracing_on")).is_ok_and(|on| on.trim() == "1")
+    };
+    // Before that it only tries whether an instance can be made.
+    let is_prepared = || folder.join("run.dat.recording/top.cpu0").exists();
+    loop {
+        let entries = std::fs::read_dir("/sys/kernel/tracing/instances").into_iter().flatten();
+        let dirs = entries.flatten().map(|entry| entry.path());
+        if is_prepared()
+            && let Some(dir) = dirs.into_iter().find(is_on)
+        {
+            return dir;
+        }
+        assert_eq!(recorder.try_wait().expect("our child"), None, "it records");
+        std::thread::yield_now();
+    }
+}
+
+fn recorder(folder: &Path) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_resched"))
+        .args(["record", "--via", "tracefs", "-o", "run.dat", "--duration", "60s"])
+        .current_dir(folder)
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("resched starts")
+}
+
+#[test]
+fn the_tracing_of_a_killed_recorder_is_ended_and_that_of_others_goes_on() {
+    needs!(obstacle());
+    let alive_folder = scratch("record-left-alive");
+    let mut alive = recorder(&alive_folder);
+    let goes_on = tracing_of(&mut alive, &alive_folder);
+    for how in [["record", "--check"].as_slice(), &["record", "--recover", "run.dat"]] {
+        let folder = scratch("record-left");
+        // Recorders of other tests often find it first and say so in our place; not for ever.
+        let is_told = (0..200).any(|_| {
+            let _ = std::fs::remove_dir_all(folder.join("run.dat.recording"));
+            let mut killed = recorder(&folder);
+            let left = tracing_of(&mut killed, &folder);
+            let _left = KILLED.write().unwrap_or_else(PoisonError::into_inner);
+            killed.kill().expect("it runs");
+            killed.wait().expect("it is gone");
+            let run = resched(&folder, how);
+            assert!(!left.exists(), "{how:?}: {}{}", run.out, run.err);
+            let name = left.file_name().expect("a name").to_string_lossy().into_owned();
+            let line = format!("ended the tracing of killed recorder {} ({name})", killed.id());
+            run.out.contains(&line) || run.err.contains(&line)
+        });
+        assert!(is_told, "{how:?}");
+        assert!(goes_on.exists(), "{how:?}");
+    }
+    let _left = KILLED.write().unwrap_or_else(PoisonError::into_inner);
+    alive.kill().expect("it runs");
+    alive.wait().expect("it is gone");
+    assert_eq!(resched(&alive_folder, &["record", "--recover", "run.dat"]).code, 0);
+    assert!(!goes_on.exists());
+}
+
+#[test]
+fn what_another_user_has_prepared_is_not_used_and_nobody_is_sent_there() {
+    let nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups";
+    needs!(obstacle().or_else(|| forbids(&format!("{nobody} true"))));
+    let folder = scratch("record-prepared");
+    // Other users may not get as far as the folders of this test.
+    let script = format!(
+        r#"mount -t tmpfs -o mode=1777 none /mnt && echo secret > secret && echo precious > precious
+        here=$PWD; cd /mnt
+        {nobody} sh -c 'mkdir run.dat.recording && cd run.dat.recording && ln -s "$1/secret" head &&
+            ln -s "$1/precious" file && touch top.cpu0 && echo "$2" > manifest.json' sh "$here" \
+            '{{"version":1,"via":"tracefs","zstd":null,"cpus":[0],"own_cpus":[],"pid":0,"start_ticks":0}}'
+        $R record -o run.dat -- true; echo code $?
+        $R record --recover run.dat; echo code $?
+        ls; cat "$here/precious""#
+    );
+    let run = in_namespace(&folder, &script);
+    assert_eq!(run.out, "code 2\ncode 2\nrun.dat.recording\nprecious\n", "{}", run.err);
+    let whose =
+        "run.dat.recording: belongs to nobody (uid 65534), and resched runs as root (uid 0)";
+    assert_eq!(run.err.matches(whose).count(), 2, "{}", run.err);
+    assert!(!run.err.contains("--recover"), "{}", run.err);
+}
+
+#[test]
+fn a_recording_is_its_owners_alone_whatever_the_umask() {
+    needs!(obstacle().or_else(|| forbids("umask 000")));
+    let folder = scratch("record-private");
+    let look = "find . -mindepth 1 -path '*.recording*' -printf '%m '; echo\n";
+    std::fs::write(folder.join("look"), look).expect("a script");
+    let script = "umask 000; $R record -o run.dat -- sh look || exit; \
+         $R record --via perf -o run.dat -- sh look || exit; \
+         $R record --flight 400ms -o run.dat -- sh -c \
+         'exec > /dev/null 2>&1; kill -USR1 $PPID; exec sleep 5' || exit; \
+         find . -name 'run*' -printf '%f %m\\n' | sort";
+    let run = in_namespace(&folder, script);
+    assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+    let modes: Vec<&str> = run.out.lines().filter(|line| !line.contains([':', '·'])).collect();
+    for while_it_grows in &modes[..2] {
+        let modes: Vec<&str> = while_it_grows.split_whitespace().collect();
+        assert!(modes.len() > 5 && modes[0] == "700", "{}", run.out);
+        assert!(modes[1..].iter().all(|mode| *mode == "600"), "{}", run.out);
+    }
+    let files =
+        ["run.1.dat 600", "run.1.dat.host.json 600", "run.dat 600", "run.dat.host.json 600"];
+    assert_eq!(modes[2..], files, "{}", run.out);
 }
 
 #[test]

@@ -105,9 +105,9 @@ fn an_unknown_ending() {
         "ending",
         &["replay", &file, "-o", "out.pdf"],
         expect![[r#"
-        exit 2
-        resched: out.pdf: a schedule is written as ftrace text: give it the ending .txt
-    "#]],
+            exit 2
+            resched: out.pdf: the ending says what is written: give it .txt
+        "#]],
     );
 }
 

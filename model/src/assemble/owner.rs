@@ -16,6 +16,7 @@
 
 mod fill;
 mod found;
+mod holds;
 mod pair;
 
 use crate::note::Notes;
@@ -202,8 +203,8 @@ impl Ledger {
             for (at, fact) in known.facts {
                 fill.fact(at, fact, notes);
             }
-            let ownership = fill.finish(notes);
-            locks.insert(id, Lock { kind: known.kind, ownership });
+            let (ownership, holds) = fill.finish(notes);
+            locks.insert(id, Lock { kind: known.kind, ownership, holds });
         }
         for wait in waits {
             let line = locks.get(&wait.lock).map_or(&[][..], |l: &Lock| &l.ownership);

@@ -21,7 +21,7 @@ struct Queued {
 
 /// Follows a recording; every task is allowed everywhere unless the sidecar says otherwise.
 #[derive(Debug)]
-struct Chances<'r> {
+pub(super) struct Chances<'r> {
     names: &'r Names,
     host: Option<&'r Host>,
     running: BTreeMap<CpuId, Tid>,
@@ -36,7 +36,40 @@ struct Chances<'r> {
     counts: BTreeMap<CpuId, (u32, u32)>,
 }
 
-impl Chances<'_> {
+impl<'r> Chances<'r> {
+    pub(super) fn new(names: &'r Names, host: Option<&'r Host>) -> Self {
+        Self {
+            names,
+            host,
+            running: BTreeMap::new(),
+            queued: BTreeMap::new(),
+            left: BTreeMap::new(),
+            waking: BTreeSet::new(),
+            allowed: BTreeMap::new(),
+            took: BTreeSet::new(),
+            counts: BTreeMap::new(),
+        }
+    }
+
+    /// For each CPU the share of its chances that it took, of 1024; `None` where there were few.
+    ///
+    /// # Source
+    ///
+    /// Our own measure. The kernel dices by its past success (`NI_RANDOM`) and does not try at all
+    /// where an attempt once took longer than the CPU is idle on average (`max_newidle_lb_cost`);
+    /// both are states of a CPU that last for seconds and that no trace shows.
+    pub(super) fn finish(&self, cpus: &[CpuId]) -> Vec<Option<u32>> {
+        if cpus.len() < 2 {
+            return vec![None; cpus.len()];
+        }
+        let share = |cpu: &CpuId| {
+            let (taken, of) = self.counts.get(cpu).copied().unwrap_or_default();
+            let share = u64::from(OF) * u64::from(taken) / u64::from(of.max(1));
+            (of >= FEWEST).then(|| u32::try_from(share).unwrap_or(OF))
+        };
+        cpus.iter().map(share).collect()
+    }
+
     fn queue(&mut self, tid: Tid, queued: Queued) {
         let (host, names) = (self.host, self.names);
         self.allowed.entry((tid, queued.comm)).or_insert_with(|| {
@@ -51,7 +84,8 @@ impl Chances<'_> {
         self.queued.insert(tid, queued);
     }
 
-    fn observe(&mut self, e: &Event) {
+    /// Takes the next event.
+    pub(super) fn observe(&mut self, e: &Event) {
         match e.kind {
             SchedEvent::Waking(w) => {
                 self.waking.insert(w.tid);
@@ -106,42 +140,4 @@ impl Chances<'_> {
                 && e.at.0.saturating_sub(queued.left) >= HOT_NS
         })
     }
-}
-
-/// For each CPU the share of its chances that it took, of 1024; `None` where there were few.
-///
-/// # Source
-///
-/// Our own measure. The kernel dices by its past success (`NI_RANDOM`) and does not try at all
-/// where an attempt once took longer than the CPU is idle on average (`max_newidle_lb_cost`); both
-/// are states of a CPU that last for seconds and that no trace shows.
-pub(super) fn measure(
-    events: &[Event],
-    names: &Names,
-    host: Option<&Host>,
-    cpus: &[CpuId],
-) -> Vec<Option<u32>> {
-    if cpus.len() < 2 {
-        return vec![None; cpus.len()];
-    }
-    let mut chances = Chances {
-        names,
-        host,
-        running: BTreeMap::new(),
-        queued: BTreeMap::new(),
-        left: BTreeMap::new(),
-        waking: BTreeSet::new(),
-        allowed: BTreeMap::new(),
-        took: BTreeSet::new(),
-        counts: BTreeMap::new(),
-    };
-    for event in events {
-        chances.observe(event);
-    }
-    let share = |cpu: &CpuId| {
-        let (taken, of) = chances.counts.get(cpu).copied().unwrap_or_default();
-        (of >= FEWEST)
-            .then(|| u32::try_from(u64::from(OF) * u64::from(taken) / u64::from(of)).unwrap_or(OF))
-    };
-    cpus.iter().map(share).collect()
 }

@@ -2,7 +2,6 @@
 
 use super::extract::{DemandNote, Extract};
 use super::program::Contending;
-use super::unseen::Holder;
 use super::{LockIndex, Op};
 use crate::{Event, LockFlags, LockId};
 
@@ -18,6 +17,7 @@ pub struct Cover {
 }
 
 impl Cover {
+    /// Whether a demand acquires and releases such a lock itself.
     pub(super) fn has(self, flags: LockFlags) -> bool {
         let rwsem = flags.has(LockFlags::WRITE) && !flags.has(LockFlags::PERCPU);
         flags.has(LockFlags::MUTEX)
@@ -34,29 +34,15 @@ impl Extract<'_> {
             return;
         }
         let lock = self.lock(lock, flags);
-        if is_mutex {
-            self.first_wait.entry(lock).or_insert(at);
-        }
-        let own = self.id(e.tid);
-        if is_mutex && self.hides_sections(flags) && self.holders.get(&lock).map(|h| h.task) == own
-        {
-            let continues = own
-                .and_then(|id| self.builds[id.index()].contending)
-                .is_some_and(|c| c.lock == lock);
-            if let Some(b) = self.current(e).filter(|_| !continues) {
-                b.run_to(at);
-                self.release_unseen(lock, at);
-            }
-        }
         let Some(b) = self.current(e) else { return };
         b.run_to(at);
         let continues = b.contending.is_some_and(|c| c.lock == lock);
         if is_mutex && !continues && b.entered != Some(lock) {
-            b.failed_entry = Some(b.push(Op::Lock(lock)));
+            b.failed_entry = Some(b.push(at, Op::Lock(lock)));
             b.held.push(lock);
         }
         if !is_mutex {
-            b.push(Op::Contend { lock, flags });
+            b.push(at, Op::Contend { lock, flags });
         }
         b.entered = None;
         b.contending =
@@ -75,22 +61,11 @@ impl Extract<'_> {
         b.run_to(at);
         let Some(was) = b.contending.filter(|c| c.lock == index) else { return };
         b.contending = None;
-        if !self.cover.has(was.flags) {
-            if let Some(b) = self.current(e) {
-                b.push(Op::Contended { lock: index, ret });
-            }
-            return;
-        }
-        self.last_known.insert(index, at);
-        self.first_wait.remove(&index);
-        if ret != 0 {
+        let is_own = self.cover.has(was.flags);
+        if is_own && ret != 0 {
             self.lock_failed(e);
-        } else if self.hides_sections(was.flags)
-            && let Some(task) = self.id(e.tid)
-        {
-            self.release_unseen(index, at);
-            let total = self.builds[task.index()].total;
-            self.holders.insert(index, Holder { task, total, slept: None });
+        } else if !is_own && let Some(b) = self.current(e) {
+            b.push(at, Op::Contended { lock: index, ret });
         }
     }
 
@@ -99,9 +74,10 @@ impl Extract<'_> {
         self.count(DemandNote::LockAttemptFailed);
         let Some(b) = self.current(e) else { return };
         if let Some(at) = b.failed_entry.take()
-            && let Some(Op::Lock(lock)) = b.ops.get(at).copied()
+            && let Some(step) = b.steps.get_mut(at)
+            && let Op::Lock(lock) = step.op
         {
-            b.ops[at] = Op::TryLock { lock, acquired: false };
+            step.op = Op::TryLock { lock, acquired: false };
             if let Some(held) = b.held.iter().rposition(|l| *l == lock) {
                 b.held.remove(held);
             }
@@ -112,7 +88,7 @@ impl Extract<'_> {
         let at = e.at.0;
         let Some(b) = self.current(e) else { return };
         b.run_to(at);
-        b.push(Op::Unlock(lock));
+        b.push(at, Op::Unlock(lock));
         b.entered = None;
         match b.held.iter().rposition(|l| *l == lock) {
             Some(held) => {
@@ -120,7 +96,5 @@ impl Extract<'_> {
             }
             None => b.holds.push(lock),
         }
-        self.last_known.insert(lock, at);
-        self.first_wait.remove(&lock);
     }
 }

@@ -1,22 +1,14 @@
-//! One pass over the events of a recording that turns what happened into what was asked for.
+//! What every task did, in the order of the events: programs without guesses.
 
 use super::contention::Cover;
-use super::hidden;
-use super::latency::SwitchCauses;
 use super::presence::{Presence, Turn};
 use super::program::{Asleep, Build};
-use super::rounds::{self, Ending, Rounds};
-use super::sleep::{TimerSleep, find_period};
-use super::unbroken::unbroken;
-use super::unseen::{self, Holder};
-use super::{
-    Arrival, Demand, DemandLock, LockIndex, Op, TaskDemand, cgroup, latency, machine, order,
-};
+use super::{Arrival, DemandLock, Interrupts, LockIndex, Op};
 use crate::{
-    Context, CpuId, CpuSet, Event, Host, LockFlags, LockId, NameId, Nanos, PrevState, Recording,
-    SchedEvent, TaskId, TaskTracker, Tid, Timestamp,
+    Context, Event, Host, LockFlags, LockId, Names, Nanos, PrevState, SchedEvent, TaskId,
+    TaskTracker, Tid, Timestamp,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Something the demand does not say as well as one would wish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,126 +33,61 @@ pub enum DemandNote {
     OutOfTime,
 }
 
-pub(super) struct Extract<'r> {
-    pub(super) recording: &'r Recording,
+/// What a walk over a recording finds out about its programs.
+pub(crate) struct Extract<'r> {
+    pub(super) names: &'r Names,
     pub(super) host: Option<&'r Host>,
+    /// Lent by the walk.
     pub(super) tracker: TaskTracker,
     pub(super) builds: Vec<Build>,
     pub(super) presence: Presence,
     pub(super) locks: Vec<DemandLock>,
     pub(super) lock_index: BTreeMap<LockId, LockIndex>,
-    /// Who is known to have a mutex, where its calls are not recorded.
-    pub(super) holders: BTreeMap<LockIndex, Holder>,
-    /// CPU time of sections whose both ends are known, by task name and mutex.
-    pub(super) sections: BTreeMap<(NameId, LockIndex), Vec<u64>>,
-    /// How many of them the task slept in.
-    pub(super) slept_in: BTreeMap<(NameId, LockIndex), usize>,
-    /// Their medians, from an earlier pass.
-    pub(super) typical: BTreeMap<(NameId, LockIndex), u64>,
-    /// Those in which tasks of this name do not sleep, as far as an earlier pass knows.
-    pub(super) awake: BTreeSet<(NameId, LockIndex)>,
-    /// Latest moment at which somebody else than the next releaser is known to have had the lock.
-    pub(super) last_known: BTreeMap<LockIndex, u64>,
-    /// First waiter's begin since the last release.
-    pub(super) first_wait: BTreeMap<LockIndex, u64>,
     pub(super) has_mutex_calls: bool,
     pub(super) cover: Cover,
-    pub(super) percentile: usize,
-    pub(super) causes: SwitchCauses<'r>,
+    /// Where contexts are not recorded.
+    pub(crate) interrupts: Interrupts,
     pub(super) stretches: Vec<Nanos>,
     pub(super) start: u64,
     pub(super) notes: BTreeMap<DemandNote, u64>,
 }
 
-/// Recovers the demand of a recording.
-///
-/// Total: what the trace leaves open is guessed and counted in the notes.
-#[must_use]
-pub fn extract(recording: &Recording, host: Option<&Host>) -> (Demand, BTreeMap<DemandNote, u64>) {
-    extract_with(recording, host, Choices::default())
-}
-
-/// What an extraction may be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Choices {
-    /// Locks with critical sections of their own.
-    pub cover: Cover,
-    /// Where a section's length is guessed, it is that of the known ones at this percentile.
-    pub section_percentile: usize,
-}
-
-impl Default for Choices {
-    fn default() -> Self {
-        Self { cover: Cover::default(), section_percentile: 50 }
-    }
-}
-
-/// As [`extract`], with choices of the caller's.
-#[must_use]
-pub fn extract_with(
-    recording: &Recording,
-    host: Option<&Host>,
-    choices: Choices,
-) -> (Demand, BTreeMap<DemandNote, u64>) {
-    let events = unbroken(&recording.events);
-    let start = events.first().map_or(Timestamp(0), |e| e.at);
-    let end = events.last().map_or(start, |e| e.at);
-    let has_mutex_calls = events.iter().any(|e| matches!(e.kind, SchedEvent::MutexUnlock { .. }));
-    let pass = |typical, awake| {
-        let mut x = Extract {
-            recording,
+impl<'r> Extract<'r> {
+    /// Nothing yet; `has_mutex_calls` when the calls of mutexes are recorded.
+    pub(crate) fn new(
+        names: &'r Names,
+        host: Option<&'r Host>,
+        (start, has_mutex_calls): (Timestamp, bool),
+        cover: Cover,
+    ) -> Self {
+        Self {
+            names,
             host,
             tracker: TaskTracker::default(),
             builds: Vec::new(),
             presence: Presence::default(),
             locks: Vec::new(),
             lock_index: BTreeMap::new(),
-            holders: BTreeMap::new(),
-            sections: BTreeMap::new(),
-            slept_in: BTreeMap::new(),
-            typical,
-            awake,
-            last_known: BTreeMap::new(),
-            first_wait: BTreeMap::new(),
             has_mutex_calls,
-            cover: choices.cover,
-            percentile: choices.section_percentile,
-            causes: SwitchCauses::new(&recording.names),
+            cover,
+            interrupts: Interrupts::default(),
             stretches: Vec::new(),
             start: start.0,
             notes: BTreeMap::new(),
-        };
-        for event in events {
-            x.tracker.observe(event);
-            let n = x.tracker.tasks().len();
-            x.builds.resize_with(n, Build::default);
-            x.event(event);
-            x.tracker.settle(event);
         }
-        x
-    };
-    let mut x = pass(BTreeMap::new(), BTreeSet::new());
-    if !x.sections.is_empty() {
-        let percentile = |mut spans: Vec<u64>| {
-            spans.sort_unstable();
-            hidden::at_percentile(&spans, choices.section_percentile).unwrap_or(0)
-        };
-        let known = std::mem::take(&mut x.sections);
-        let awake = unseen::awake(&known, &x.slept_in);
-        x = pass(known.into_iter().map(|(key, spans)| (key, percentile(spans))).collect(), awake);
     }
-    let left_out = recording.events.len() - events.len();
-    if left_out > 0 {
-        x.notes.insert(DemandNote::OutOfTime, left_out as u64);
-    }
-    x.finish(end)
-}
 
-impl Extract<'_> {
-    pub(super) fn event(&mut self, e: &Event) {
+    /// Takes the next event; `overhead` is what the kernel took on the way to a switch.
+    pub(crate) fn observe(&mut self, e: &Event, overhead: Nanos, tracker: &mut TaskTracker) {
+        std::mem::swap(&mut self.tracker, tracker);
+        self.builds.resize_with(self.tracker.tasks().len(), Build::default);
+        self.event(e, overhead);
+        std::mem::swap(&mut self.tracker, tracker);
+    }
+
+    fn event(&mut self, e: &Event, overhead: Nanos) {
         let at = e.at.0;
         self.turns(e);
-        let overhead = self.causes.observe(e).map_or(Nanos(0), |(_, span)| span);
         match e.kind {
             SchedEvent::Switch { .. } => self.switch(e, overhead),
             SchedEvent::Waking(w) => self.waking(e, w.tid),
@@ -168,12 +95,11 @@ impl Extract<'_> {
             SchedEvent::WakeupNew(w) => self.wakeup_new(e, w.tid, w.target_cpu),
             SchedEvent::ContentionBegin { lock, flags } => self.begin(e, lock, flags),
             SchedEvent::ContentionEnd { lock, ret } => self.end(e, lock, ret),
-            SchedEvent::ContendedRelease { lock } => self.contended_release(e, lock),
             SchedEvent::MutexLock { lock, .. } => {
                 let lock = self.lock(lock, LockFlags(LockFlags::MUTEX));
                 if let Some(b) = self.current(e) {
                     b.run_to(at);
-                    b.failed_entry = Some(b.push(Op::Lock(lock)));
+                    b.failed_entry = Some(b.push(at, Op::Lock(lock)));
                     b.entered = Some(lock);
                     b.held.push(lock);
                 }
@@ -183,7 +109,7 @@ impl Extract<'_> {
                 let lock = self.lock(lock, LockFlags(LockFlags::MUTEX));
                 if let Some(b) = self.current(e) {
                     b.run_to(at);
-                    b.push(Op::TryLock { lock, acquired: ret == 1 });
+                    b.push(at, Op::TryLock { lock, acquired: ret == 1 });
                     if ret == 1 {
                         b.held.push(lock);
                     }
@@ -194,7 +120,7 @@ impl Extract<'_> {
                 self.unlock(e, lock);
             }
             SchedEvent::HrtimerStart { function, expires_ns, .. } => {
-                let own = self.recording.names.text(function) == "hrtimer_wakeup";
+                let own = self.names.text(function) == "hrtimer_wakeup";
                 if own && let (Some(b), Ok(expiry)) = (self.current(e), u64::try_from(expires_ns)) {
                     b.run_to(at);
                     b.timer = Some((expiry, at, b.total));
@@ -240,7 +166,10 @@ impl Extract<'_> {
             self.wake_by_interrupt(id, e.at.0);
         }
         let b = &mut self.builds[id.index()];
-        b.arrival.get_or_insert(Arrival::At(since, e.cpu));
+        if b.arrival.is_none() {
+            b.arrival = Some(Arrival::At(since, e.cpu));
+            b.seen.insert(e.cpu, u64::MAX);
+        }
         b.come(since.0);
     }
 
@@ -259,7 +188,7 @@ impl Extract<'_> {
         let next = LockIndex(u32::try_from(self.locks.len()).unwrap_or(u32::MAX));
         let index = *self.lock_index.entry(lock).or_insert(next);
         if index == next {
-            self.locks.push(DemandLock { lock, flags });
+            self.locks.push(DemandLock { lock, flags, has_preemption_points: false });
         }
         index
     }
@@ -270,7 +199,7 @@ impl Extract<'_> {
         };
         let at = e.at.0;
         if let Some(id) = self.id(prev) {
-            self.sched_change_since_came(id, prev_prio);
+            self.sched_change_since_came(id, prev_prio, at);
             let b = &mut self.builds[id.index()];
             b.run_to(at);
             b.on_cpu = None;
@@ -279,12 +208,14 @@ impl Extract<'_> {
                     b.forget(overhead.0);
                 }
                 PrevState::Dead => {
-                    b.push(Op::Exit);
+                    b.push(at, Op::Exit);
                     b.exited = Some(at);
                 }
                 state => self.fall_asleep(id, at, state),
             }
-            self.stretches.push(self.builds[id.index()].leave());
+            let b = &mut self.builds[id.index()];
+            self.stretches.push(b.leave());
+            b.seen.insert(e.cpu, b.total);
         }
         if let Some(id) = self.id(next) {
             // Nobody woke it: it has been queued from the start.
@@ -297,8 +228,10 @@ impl Extract<'_> {
                 self.count(DemandNote::WakeupMissing);
                 self.wake_by_interrupt(id, at);
             }
-            self.sched_change(id, next_prio);
-            self.builds[id.index()].come(at);
+            self.sched_change(id, next_prio, at);
+            let b = &mut self.builds[id.index()];
+            b.come(at);
+            b.seen.insert(e.cpu, u64::MAX);
         }
     }
 
@@ -306,119 +239,7 @@ impl Extract<'_> {
         let b = &mut self.builds[id.index()];
         let mutex = b.contending.is_some_and(|c| self.cover.has(c.flags));
         let on = b.contending.filter(|c| !c.spinning).map(|c| (c.lock, c.flags));
-        if !mutex {
-            for holder in self.holders.values_mut().filter(|h| h.task == id) {
-                holder.slept.get_or_insert(b.total);
-            }
-        }
-        if !mutex {
-            b.slept_at = b.total;
-        }
         let timer = b.timer.take();
         b.asleep = Some(Asleep { since: at, state, on, in_mutex: mutex, timer });
-    }
-
-    /// When each loop's task was in its last round, for those that ended.
-    fn endings(&self) -> Vec<Option<Ending>> {
-        let ending = |b: &Build| {
-            let by = b.exited?;
-            let seams = rounds::find(&b.ops, &b.holds)?.seams;
-            let began = |s: &&TimerSleep| seams.binary_search(&(s.op + 1)).is_ok();
-            let times: Vec<u64> = b.timer_sleeps.iter().filter(began).map(|s| s.woken).collect();
-            rounds::ending(&times, by)
-        };
-        self.builds.iter().map(ending).collect()
-    }
-
-    /// Ends every program, and makes what was guessed of its sections consistent.
-    fn close_programs(&mut self, end: Timestamp) {
-        let hides_sections = !self.has_mutex_calls || self.cover != Cover::default();
-        let (mut cut_off, mut rebalanced, mut hidden) = (0, 0, 0);
-        for index in 0..self.builds.len() {
-            let name = self.tracker.tasks()[index].comm;
-            let of_name = (name, LockIndex(0))..=(name, LockIndex(u32::MAX));
-            let awake: Vec<LockIndex> = self.awake.range(of_name).map(|(_, lock)| *lock).collect();
-            let b = &mut self.builds[index];
-            b.run_to(end.0);
-            b.flush();
-            if let Some(asleep) = b.asleep.take().filter(|a| !a.in_mutex) {
-                b.push(Op::Wait { state: asleep.state, on: asleep.on });
-                cut_off += 1;
-            }
-            let sleeps = std::mem::take(&mut b.timer_sleeps);
-            find_period(&mut b.ops, &sleeps);
-            if hides_sections {
-                rebalanced += unseen::balance(&mut b.ops, &b.holds, &awake);
-                rebalanced += unseen::release_at_end(&mut b.ops, &b.holds);
-                hidden += hidden::complete(&mut b.ops, &b.holds, self.percentile);
-            }
-        }
-        if hides_sections {
-            let mut programs: Vec<(&mut Vec<Op>, &[LockIndex])> =
-                self.builds.iter_mut().map(|b| (&mut b.ops, &b.holds[..])).collect();
-            rebalanced += order::untangle(&mut programs);
-        }
-        let counted = [
-            (DemandNote::SectionAssumed, hidden),
-            (DemandNote::SectionEndGuessed, rebalanced),
-            (DemandNote::WaitCutOff, cut_off),
-        ];
-        for (note, count) in counted.into_iter().filter(|(_, count)| *count > 0) {
-            *self.notes.entry(note).or_insert(0) += count;
-        }
-    }
-
-    fn finish(mut self, end: Timestamp) -> (Demand, BTreeMap<DemandNote, u64>) {
-        let endings = self.endings();
-        let stop = rounds::common_end(&endings.iter().copied().flatten().collect::<Vec<_>>());
-        let tasks = self.tracker.tasks().to_vec();
-        self.close_programs(end);
-        let mut demands = Vec::new();
-        let groups = cgroup::groups(self.host);
-        for (index, info) in tasks.into_iter().enumerate() {
-            let affinity = self
-                .host_task(TaskId(u32::try_from(index).unwrap_or(u32::MAX)))
-                .and_then(|h| h.affinity.as_ref())
-                .map(|cpus| CpuSet::of(&cpus.iter().map(|c| CpuId(*c)).collect::<Vec<_>>()));
-            let host_task = self.host_task(TaskId(u32::try_from(index).unwrap_or(u32::MAX)));
-            let group = cgroup::of(&groups, host_task.and_then(|h| h.cgroup.as_deref()));
-            let b = &mut self.builds[index];
-            // Who was told to stop with the others, and had to wait for a CPU or a lock first.
-            let soon = (end.0 - self.start) / 10;
-            let rounds = match (b.exited, endings[index], stop) {
-                (None, ..) => rounds::find(&b.ops, &b.holds)
-                    .or_else(|| rounds::find_sleepless(&b.ops, &b.holds)),
-                (Some(by), None, Some(at)) if at.0 <= by && by - at.0 <= soon => {
-                    rounds::find_sleepless(&b.ops, &b.holds).map(|r| Rounds { until: stop, ..r })
-                }
-                (Some(_), Some(e), Some(at)) if e.after < at.0 && at.0 <= e.by => {
-                    rounds::find(&b.ops, &b.holds).map(|r| Rounds { until: stop, ..r })
-                }
-                _ => None,
-            };
-            demands.push(TaskDemand {
-                info,
-                arrival: b.arrival.unwrap_or(Arrival::Forked),
-                sched: b.first_sched,
-                affinity,
-                group,
-                holds: std::mem::take(&mut b.holds),
-                ops: std::mem::take(&mut b.ops),
-                initial_fair: None,
-                rounds,
-            });
-        }
-        let demand = Demand {
-            machine: machine::machine(self.recording, self.host),
-            tasks: demands,
-            locks: self.locks,
-            groups,
-            names: self.recording.names.clone(),
-            latencies: latency::measure(&self.recording.events, &self.recording.names),
-            stretches: self.stretches,
-            start: Timestamp(self.start),
-            end,
-        };
-        (demand, self.notes)
     }
 }

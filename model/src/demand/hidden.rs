@@ -155,6 +155,11 @@ fn middle(mut values: Vec<u64>) -> Option<(u64, u64)> {
     Some((middle, median(&mut distances)?))
 }
 
+/// The median distance from the median.
+pub(super) fn scatter(values: &[u64]) -> Option<u64> {
+    middle(values.to_vec()).map(|(_, scatter)| scatter)
+}
+
 /// The habit of a task with one lock, if it has one.
 fn habit(rounds: &[Round], lock: LockIndex, percentile: usize) -> Option<Habit> {
     let shown: Vec<(&Round, Place)> =

@@ -98,34 +98,43 @@ impl<'n> SwitchCauses<'n> {
     }
 }
 
-/// Measures the medians over a recording; only switches away from runnable tasks count.
-pub(super) fn measure(events: &[Event], names: &Names) -> Latencies {
-    let mut causes = SwitchCauses::new(names);
-    let (mut busy, mut idle, mut deep, mut slice) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for event in events {
-        let Some((cause, span)) = causes.observe(event) else { continue };
-        let SchedEvent::Switch { prev_state, .. } = event.kind else { continue };
+/// Spans from each cause to its switch, while a recording is walked; only switches away from
+/// runnable tasks count.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Spans {
+    busy: Vec<Nanos>,
+    idle: Vec<Nanos>,
+    deep: Vec<Nanos>,
+    slice: Vec<Nanos>,
+}
+
+impl Spans {
+    pub(super) fn observe(&mut self, event: &Event, (cause, span): (SwitchCause, Nanos)) {
+        let SchedEvent::Switch { prev_state, .. } = event.kind else { return };
         if prev_state.is_runnable() {
             match cause {
-                SwitchCause::Wakeup => busy.push(span),
-                SwitchCause::WakeupIdle => idle.push(span),
-                SwitchCause::WakeupDeep => deep.push(span),
-                SwitchCause::SliceEnd => slice.push(span),
+                SwitchCause::Wakeup => self.busy.push(span),
+                SwitchCause::WakeupIdle => self.idle.push(span),
+                SwitchCause::WakeupDeep => self.deep.push(span),
+                SwitchCause::SliceEnd => self.slice.push(span),
             }
         }
     }
-    // One kind alone stands for both.
-    if idle.is_empty() {
-        idle.clone_from(&deep);
-    } else if deep.is_empty() {
-        deep.clone_from(&idle);
-    }
-    Latencies {
-        wake_busy: median(busy),
-        wake_idle: median(idle),
-        wake_deep: median(deep),
-        slice_end: median(slice),
+
+    /// The medians.
+    pub(super) fn finish(mut self) -> Latencies {
+        // One kind alone stands for both.
+        if self.idle.is_empty() {
+            self.idle.clone_from(&self.deep);
+        } else if self.deep.is_empty() {
+            self.deep.clone_from(&self.idle);
+        }
+        Latencies {
+            wake_busy: median(self.busy),
+            wake_idle: median(self.idle),
+            wake_deep: median(self.deep),
+            slice_end: median(self.slice),
+        }
     }
 }
 

@@ -1,13 +1,12 @@
 //! Classes and priorities of tasks, as their switches show them.
 
 use super::extract::Extract;
-use super::program::Mark;
 use super::{Op, SchedParams};
 use crate::{HostTask, Nanos, SchedPolicy, TaskId};
 
 impl Extract<'_> {
     /// Applies a priority that differs from the one in force.
-    pub(super) fn sched_change(&mut self, id: TaskId, prio: i32) {
+    pub(super) fn sched_change(&mut self, id: TaskId, prio: i32, at: u64) {
         let params = self.params(id, prio);
         let b = &mut self.builds[id.index()];
         match b.sched {
@@ -17,7 +16,7 @@ impl Extract<'_> {
             }
             Some(old) if old.kernel_prio() != prio => {
                 b.sched = Some(params);
-                b.push(Op::SetSched(params));
+                b.push(at, Op::SetSched(params));
             }
             Some(_) => {}
         }
@@ -25,21 +24,20 @@ impl Extract<'_> {
 
     /// Applies a priority that was changed during a stretch on a CPU: at its beginning, because
     /// what sets a priority mostly comes before the work that needs it.
-    pub(super) fn sched_change_since_came(&mut self, id: TaskId, prio: i32) {
+    pub(super) fn sched_change_since_came(&mut self, id: TaskId, prio: i32, at: u64) {
         let params = self.params(id, prio);
         let b = &mut self.builds[id.index()];
         if b.on_cpu.is_none() || b.sched.is_none_or(|old| old.kernel_prio() == prio) {
-            return self.sched_change(id, prio);
+            return self.sched_change(id, prio, at);
         }
         b.sched = Some(params);
-        let (came, woken) = (b.came, b.woken);
-        b.insert(came, Op::SetSched(params));
-        b.woken = Mark { op: woken.op + usize::from(woken.op > came.op), ..woken };
+        let (came, since) = b.came;
+        b.insert(came, since, Op::SetSched(params));
     }
 
     pub(super) fn host_task(&self, id: TaskId) -> Option<&HostTask> {
         let info = &self.tracker.tasks()[id.index()];
-        self.host?.task(info.tid, self.recording.names.text(info.comm))
+        self.host?.task(info.tid, self.names.text(info.comm))
     }
 
     /// Parameters behind a kernel priority: the sidecar's if they match it, else read off the number.
@@ -57,7 +55,7 @@ impl Extract<'_> {
                 return params;
             }
         }
-        let comm = self.recording.names.text(self.tracker.tasks()[id.index()].comm);
+        let comm = self.names.text(self.tracker.tasks()[id.index()].comm);
         if prio == 0 && comm.starts_with("migration/") {
             return SchedParams { policy: SchedPolicy::Stop, ..SchedParams::default() };
         }

@@ -1,4 +1,4 @@
-//! A task's program while it is being built, op by op.
+//! A task's program while it is being built, step by step.
 
 use super::sleep::TimerSleep;
 use super::{Arrival, LockIndex, Op, SchedParams};
@@ -20,8 +20,9 @@ pub(super) struct Asleep {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EarlyWake {
     pub(super) waker: TaskId,
-    /// Where the waker's program was.
-    pub(super) mark: Mark,
+    /// When, and where the waker's program was.
+    pub(super) at: u64,
+    pub(super) place: Place,
 }
 
 /// A `contention_begin` without its end.
@@ -32,17 +33,43 @@ pub(super) struct Contending {
     pub(super) spinning: bool,
 }
 
-/// A point in a program: before op `op`, after `into` ns of the compute that stands there.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Mark {
+/// An interaction. What lies between two of them is CPU time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    /// When it began, in trace time.
     pub(super) at: u64,
-    pub(super) op: usize,
-    pub(super) into: u64,
+    /// CPU time that the task had used.
+    pub(super) total: u64,
+    pub(super) op: Op,
+}
+
+impl Step {
+    /// The task is off its CPU, or gone, behind it.
+    fn leaves(&self) -> bool {
+        matches!(self.op, Op::Sleep { .. } | Op::Wait { .. } | Op::Exit)
+    }
+}
+
+/// A point in a program: before step `step`, at `total` ns of CPU time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) step: usize,
+    pub(super) total: u64,
+}
+
+/// A stretch of trace time in which the program went on.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    from: u64,
+    to: u64,
+    /// CPU time at its beginning.
+    total: u64,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Build {
-    pub(super) ops: Vec<Op>,
+    pub(super) steps: Vec<Step>,
+    stretches: Vec<Stretch>,
     pub(super) arrival: Option<Arrival>,
     pub(super) sched: Option<SchedParams>,
     pub(super) first_sched: SchedParams,
@@ -50,23 +77,24 @@ pub(super) struct Build {
     pub(super) on_cpu: Option<u64>,
     /// CPU time when it came to its CPU.
     pub(super) total_before: u64,
-    /// CPU time since the last op, and since the beginning.
-    pub(super) compute: u64,
+    /// CPU time since the beginning.
     pub(super) total: u64,
-    /// CPU time at which it last slept, mutexes aside.
-    pub(super) slept_at: u64,
     pub(super) asleep: Option<Asleep>,
     pub(super) early_wake: Option<EarlyWake>,
     pub(super) contending: Option<Contending>,
     pub(super) entered: Option<LockIndex>,
+    /// The step of its latest attempt to get a lock.
     pub(super) failed_entry: Option<usize>,
     pub(super) held: Vec<LockIndex>,
     pub(super) holds: Vec<LockIndex>,
     pub(super) timer: Option<(u64, u64, u64)>,
     pub(super) timer_sleeps: Vec<TimerSleep>,
-    pub(super) woken: Mark,
-    /// Where it came to its CPU.
-    pub(super) came: Mark,
+    /// When it was woken from sleeps other than for a mutex.
+    pub(super) wakes: Vec<u64>,
+    /// Where it came to its CPU, and when.
+    pub(super) came: (Place, u64),
+    /// Where it was seen running.
+    pub(super) seen: super::affinity::Seen,
     /// When it ended.
     pub(super) exited: Option<u64>,
 }
@@ -76,7 +104,7 @@ impl Build {
     pub(super) fn come(&mut self, at: u64) {
         self.on_cpu = Some(at);
         self.total_before = self.total;
-        self.came = self.mark(at);
+        self.came = (self.place(), at);
     }
 
     /// It has left its CPU: how long its program ran there.
@@ -93,14 +121,20 @@ impl Build {
     /// Adds the CPU time up to `at`, unless it was spinning.
     pub(super) fn run_to(&mut self, at: u64) {
         let spinning = self.is_spinning();
-        if let Some(since) = self.on_cpu.as_mut() {
-            let span = at.saturating_sub(*since);
-            *since = at;
-            if !spinning {
-                self.compute += span;
-                self.total += span;
-            }
+        let Some(since) = self.on_cpu.replace(at) else {
+            self.on_cpu = None;
+            return;
+        };
+        let at = at.max(since);
+        self.on_cpu = Some(at);
+        if spinning || at == since {
+            return;
         }
+        match self.stretches.last_mut() {
+            Some(s) if s.to == since && s.total + (s.to - s.from) == self.total => s.to = at,
+            _ => self.stretches.push(Stretch { from: since, to: at, total: self.total }),
+        }
+        self.total += at - since;
     }
 
     /// Takes back CPU time that was the kernel's own on its way to a switch.
@@ -109,107 +143,145 @@ impl Build {
     /// an earlier stretch on a CPU counted.
     pub(super) fn forget(&mut self, overhead: u64) {
         let counted = self.total.saturating_sub(self.total_before);
-        let overhead = if self.is_spinning() { 0 } else { overhead.min(counted).min(self.compute) };
-        self.compute -= overhead;
+        let compute = self.total - self.steps.last().map_or(0, |s| s.total).min(self.total);
+        let overhead = if self.is_spinning() { 0 } else { overhead.min(counted).min(compute) };
         self.total -= overhead;
     }
 
-    pub(super) fn flush(&mut self) {
-        if self.compute > 0 {
-            self.ops.push(Op::Compute(Nanos(self.compute)));
-            self.compute = 0;
+    /// Adds an interaction that began at `at`; returns its index.
+    pub(super) fn push(&mut self, at: u64, op: Op) -> usize {
+        self.steps.push(Step { at, total: self.total, op });
+        self.steps.len() - 1
+    }
+
+    /// Where the program stands now.
+    pub(super) fn place(&self) -> Place {
+        Place { step: self.steps.len(), total: self.total }
+    }
+
+    /// Adds an interaction at a place of the past.
+    pub(super) fn insert(&mut self, place: Place, at: u64, op: Op) {
+        let n = place.step.min(self.steps.len());
+        self.steps.insert(n, Step { at, total: place.total, op });
+        for index in self.timer_sleeps.iter_mut().map(|s| &mut s.step).chain(&mut self.failed_entry)
+        {
+            *index += usize::from(*index >= n);
+        }
+        self.came.0.step += usize::from(self.came.0.step > n);
+    }
+
+    /// CPU time used up to a moment.
+    pub(super) fn total_at(&self, at: u64) -> u64 {
+        let after = self.stretches.partition_point(|s| s.from <= at);
+        let Some(s) = after.checked_sub(1).and_then(|n| self.stretches.get(n)) else { return 0 };
+        // What the kernel took at its end was never the program's.
+        let most = self.stretches.get(after).map_or(self.total, |next| next.total);
+        (s.total + (at.min(s.to) - s.from)).min(most)
+    }
+
+    /// Where the program stood at a moment: behind what began by then, and before it left its CPU.
+    pub(super) fn place_at(&self, at: u64) -> Place {
+        let mut step = self.steps.partition_point(|s| s.at < at);
+        while self.steps.get(step).is_some_and(|s| s.at == at && !s.leaves()) {
+            step += 1;
+        }
+        self.place_of(step, at)
+    }
+
+    /// Where the program stood just before a moment.
+    pub(super) fn place_until(&self, at: u64) -> Place {
+        self.place_of(self.steps.partition_point(|s| s.at < at), at)
+    }
+
+    /// Who is asleep when the recording begins does nothing before that sleep is over.
+    fn since_arrival(&self, step: usize) -> usize {
+        let is_asleep = matches!(self.arrival, Some(Arrival::Asleep(_)));
+        step.max(usize::from(is_asleep && !self.steps.is_empty()))
+    }
+
+    fn place_of(&self, step: usize, at: u64) -> Place {
+        let step = self.since_arrival(step);
+        let total = self.total_at(at);
+        let least = step.checked_sub(1).map_or(0, |n| self.steps[n].total);
+        let most = self.steps.get(step).map_or(self.total, |s| s.total);
+        Place { step, total: total.clamp(least, most.max(least)) }
+    }
+
+    /// Where it had used `total` ns, behind the interactions that stand there.
+    pub(super) fn place_behind(&self, total: u64) -> Place {
+        let step = self.steps.partition_point(|s| s.total <= total);
+        Place { step: self.since_arrival(step), total }
+    }
+
+    /// Where it had used `total` ns, before the interactions that stand there.
+    pub(super) fn place_before(&self, total: u64) -> Place {
+        let step = self.steps.partition_point(|s| s.total < total);
+        Place { step: self.since_arrival(step), total }
+    }
+
+    /// CPU time at its last sleep, mutexes aside, before a place; 0 where there is none.
+    pub(super) fn slept_before(&self, place: Place) -> u64 {
+        let steps = &self.steps[..place.step.min(self.steps.len())];
+        steps.iter().rfind(|s| s.leaves()).map_or(0, |s| s.total)
+    }
+
+    /// CPU time at its first sleep, mutexes aside, between two places.
+    pub(super) fn slept_between(&self, from: Place, to: Place) -> Option<u64> {
+        let steps = self.steps.get(from.step..to.step.min(self.steps.len()))?;
+        steps.iter().find(|s| s.leaves()).map(|s| s.total)
+    }
+
+    /// Whether the task asks for this lock at a moment.
+    pub(super) fn asks_for(&self, lock: LockIndex, at: u64) -> bool {
+        let from = self.steps.partition_point(|s| s.at < at);
+        let asked = self.steps[from..].iter().take_while(|s| s.at == at);
+        asked.into_iter().any(|s| matches!(s.op, Op::Lock(l) if l == lock))
+    }
+
+    /// Its last wakeup in [from, to].
+    pub(super) fn woken_between(&self, from: u64, to: u64) -> Option<u64> {
+        let after = self.wakes.partition_point(|at| *at <= to);
+        let at = *self.wakes.get(after.checked_sub(1)?)?;
+        (from <= at).then_some(at)
+    }
+
+    /// The program with more steps at some places, in their order; the second value holds the
+    /// index of each step's op.
+    pub(super) fn ops(&self, inserts: &[(Place, Op)]) -> (Vec<Op>, Vec<usize>) {
+        let mut out = Ops { ops: Vec::with_capacity(2 * self.steps.len()), total: 0 };
+        let mut indexes = Vec::with_capacity(self.steps.len());
+        let mut inserts = inserts.iter().peekable();
+        for (n, step) in self.steps.iter().enumerate() {
+            while let Some((place, op)) = inserts.next_if(|(place, _)| place.step <= n) {
+                out.push(place.total.min(step.total), *op);
+            }
+            out.push(step.total, step.op);
+            indexes.push(out.ops.len() - 1);
+        }
+        for (place, op) in inserts {
+            out.push(place.total.min(self.total), *op);
+        }
+        out.run_to(self.total);
+        (out.ops, indexes)
+    }
+}
+
+/// Ops with the CPU time between them.
+struct Ops {
+    ops: Vec<Op>,
+    total: u64,
+}
+
+impl Ops {
+    fn run_to(&mut self, total: u64) {
+        if total > self.total {
+            self.ops.push(Op::Compute(Nanos(total - self.total)));
+            self.total = total;
         }
     }
 
-    pub(super) fn push(&mut self, op: Op) -> usize {
-        self.flush();
+    fn push(&mut self, total: u64, op: Op) {
+        self.run_to(total);
         self.ops.push(op);
-        self.ops.len() - 1
-    }
-
-    pub(super) fn mark(&self, at: u64) -> Mark {
-        Mark { at, op: self.ops.len(), into: self.compute }
-    }
-
-    /// Inserts an op at a mark made earlier, splitting the compute that stands there.
-    pub(super) fn insert(&mut self, mark: Mark, op: Op) {
-        if mark.op >= self.ops.len() {
-            let rest = self.compute.saturating_sub(mark.into);
-            self.compute = mark.into.min(self.compute);
-            self.push(op);
-            self.compute = rest;
-        } else {
-            let mut pieces = vec![op];
-            let mut at = mark.op;
-            if let Op::Compute(span) = self.ops[mark.op]
-                && mark.into > 0
-            {
-                self.ops[mark.op] = Op::Compute(Nanos(mark.into.min(span.0)));
-                at += 1;
-                if span.0 > mark.into {
-                    pieces.push(Op::Compute(Nanos(span.0 - mark.into)));
-                }
-            }
-            let n = pieces.len();
-            if let Some(entry) = self.failed_entry.as_mut().filter(|entry| **entry >= at) {
-                *entry += n;
-            }
-            self.ops.splice(at..at, pieces);
-            if self.came.op > at {
-                self.came.op += n;
-            }
-            for sleep in &mut self.timer_sleeps {
-                if sleep.op >= at {
-                    sleep.op += n;
-                }
-            }
-        }
-        self.woken = self.mark(self.woken.at.max(mark.at));
-    }
-
-    /// As [`Self::insert`], for a step of its own that is only now known to have been one.
-    pub(super) fn insert_step(&mut self, mark: Mark, op: Op) {
-        let (woken, before) = (self.woken, self.ops.len());
-        self.insert(mark, op);
-        let added = if mark.op < before { self.ops.len() - before } else { 0 };
-        let moved = if woken.op > mark.op { added } else { 0 };
-        self.woken = Mark { op: woken.op + moved, ..woken };
-    }
-
-    /// As [`Self::mark_at`], but at the end of the compute that reaches it: before the
-    /// interactions that stand there, not behind them.
-    pub(super) fn mark_before(&self, at: u64, total: u64) -> Mark {
-        let mut back = self.total.saturating_sub(total);
-        if back < self.compute {
-            return Mark { at, op: self.ops.len(), into: self.compute - back };
-        }
-        back -= self.compute;
-        for (op, what) in self.ops.iter().enumerate().rev() {
-            if let Op::Compute(span) = what {
-                if back < span.0 {
-                    return Mark { at, op, into: span.0 - back };
-                }
-                back -= span.0;
-            }
-        }
-        Mark { at, op: 0, into: 0 }
-    }
-
-    /// The point at which the task had used `total` ns of CPU time.
-    pub(super) fn mark_at(&self, at: u64, total: u64) -> Mark {
-        let mut back = self.total.saturating_sub(total);
-        if back <= self.compute {
-            return Mark { at, op: self.ops.len(), into: self.compute - back };
-        }
-        back -= self.compute;
-        for (op, what) in self.ops.iter().enumerate().rev() {
-            if let Op::Compute(span) = what {
-                if back <= span.0 {
-                    return Mark { at, op, into: span.0 - back };
-                }
-                back -= span.0;
-            }
-        }
-        Mark { at, op: 0, into: 0 }
     }
 }

@@ -63,13 +63,15 @@ pub(super) fn find_sleepless(ops: &[Op], holds: &[LockIndex]) -> Option<Rounds> 
     if sleeps {
         return None;
     }
-    let found = rounds(ops, holds, |op| matches!(op, Op::Unlock(_)))?;
-    // A round without work would be repeated without end at one instant.
-    let works = |round: &Range<usize>| {
-        ops[round.clone()].iter().any(|op| matches!(op, Op::Compute(span) if span.0 > 0))
-    };
-    let repeatable: Vec<_> = found.repeatable.iter().filter(|r| works(r)).cloned().collect();
-    (repeatable.len() >= FEWEST).then_some(Rounds { repeatable, ..found })
+    rounds(ops, holds, |op| matches!(op, Op::Unlock(_)))
+}
+
+/// Whether time passes in a round; one without would be repeated without end at one instant.
+fn takes_time(round: &[Op]) -> bool {
+    round.iter().any(|op| match op {
+        Op::Compute(span) | Op::Sleep { until: SleepEnd::After(span), .. } => span.0 > 0,
+        _ => false,
+    })
 }
 
 fn rounds(ops: &[Op], holds: &[LockIndex], is_end: impl Fn(&Op) -> bool) -> Option<Rounds> {
@@ -99,10 +101,11 @@ fn rounds(ops: &[Op], holds: &[LockIndex], is_end: impl Fn(&Op) -> bool) -> Opti
         )
     };
     let rounds = seams.windows(2).map(|w| w[0]..w[1]);
-    let repeatable: Vec<_> = rounds.filter(|r| ops[r.clone()].iter().all(is_own)).collect();
+    let own: Vec<_> = rounds.filter(|r| ops[r.clone()].iter().all(is_own)).collect();
     // What mostly talks to others is no loop of its own, however regularly it sleeps.
-    let is_loop =
-        repeatable.len() >= FEWEST && repeatable.len() * 10 >= seams.len().saturating_sub(1) * 9;
+    let is_alone = own.len() * 10 >= seams.len().saturating_sub(1) * 9;
+    let repeatable: Vec<_> = own.into_iter().filter(|r| takes_time(&ops[r.clone()])).collect();
+    let is_loop = is_alone && repeatable.len() >= FEWEST;
     let end = seams.last().copied().unwrap_or(0);
     let own_from = ops[..end].iter().rposition(|op| !is_own(op)).map_or(0, |at| at + 1);
     is_loop.then_some(Rounds { seams, repeatable, own_from, until: None })
@@ -180,6 +183,23 @@ mod tests {
         assert_eq!(find_sleepless(&idle, &[]), None);
         ops.push(SLEEP);
         assert_eq!(find_sleepless(&ops, &[]), None);
+    }
+
+    #[test]
+    fn a_round_without_time_is_not_repeated() {
+        let sleep = |span| Op::Sleep {
+            until: SleepEnd::After(Nanos(span)),
+            state: PrevState::Interruptible,
+            on: None,
+        };
+        let looping = |round: [Op; 2]| std::iter::repeat_n(round, 6).flatten().collect::<Vec<Op>>();
+        let none = looping([Op::Compute(Nanos(0)), sleep(0)]);
+        assert_eq!(find(&none, &[]), None);
+        let mut some = none;
+        some.extend(looping([Op::Yield, sleep(1)]));
+        let rounds = find(&some, &[]).expect("a loop");
+        assert_eq!(rounds.repeatable, [12..14, 14..16, 16..18, 18..20, 20..22, 22..24]);
+        assert_eq!(rounds.seams.len(), 12);
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Whether a timer sleep is a span or a date: closed loops from periodic tasks.
 
-use super::{Op, SleepEnd};
+use super::SleepEnd;
 use crate::{Nanos, Timestamp};
 
 /// A sleep ended by an interrupt, while its task's program is being built.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TimerSleep {
-    /// Its op.
-    pub op: usize,
+    /// Its step.
+    pub step: usize,
     /// When it began.
     pub since: u64,
     /// When the wakeup was recorded.
@@ -21,43 +21,40 @@ const FEWEST: usize = 5;
 /// Shortest period that is told from chance, ns.
 const SHORTEST_NS: u64 = 100_000;
 
-/// Turns the sleeps of one task that keep to a period into [`SleepEnd::Period`].
+/// The sleeps of one task that keep to a period, by their steps, and how they end.
 ///
 /// # Source
 ///
 /// Our own rule. A periodic task's releases keep one phase over the whole
 /// recording; a closed loop of constant length drifts with every preemption.
 /// With timers recorded the phase must agree within 2 us, else within 0.1 ms.
-pub(super) fn find_period(ops: &mut [Op], sleeps: &[TimerSleep]) -> bool {
+pub(super) fn periodic(sleeps: &[TimerSleep]) -> Vec<(usize, SleepEnd)> {
     let with_timer = sleeps.iter().filter(|s| s.expiry.is_some()).count();
     let exact = with_timer * 10 >= sleeps.len() * 9 && with_timer > 0;
     let sleeps: Vec<_> = sleeps.iter().filter(|s| !exact || s.expiry.is_some()).collect();
     let date = |s: &TimerSleep| if exact { s.expiry.unwrap_or(s.woken) } else { s.woken };
     let tolerance = if exact { 2_000 } else { 100_000 };
     if sleeps.len() < FEWEST {
-        return false;
+        return Vec::new();
     }
     let dates: Vec<u64> = sleeps.iter().map(|s| date(s)).collect();
-    let Some(period) = period_of(&dates, tolerance) else { return false };
+    let Some(period) = period_of(&dates, tolerance) else { return Vec::new() };
     let mut late: Vec<u64> = sleeps.iter().map(|s| s.woken.saturating_sub(date(s))).collect();
     late.sort_unstable();
     let latency = if exact { late[late.len() / 2] } else { 0 };
     let phase = phase_of(&dates, period);
-    for sleep in &sleeps {
-        if off_phase(date(sleep), phase, period) > tolerance {
-            continue;
-        }
-        if let Some(Op::Sleep { until, .. }) = ops.get_mut(sleep.op) {
-            let span = (date(sleep) + latency).saturating_sub(sleep.since);
-            // A sleep over several releases waits for a date: a start, not the next round.
-            *until = if span > period {
-                SleepEnd::At(Timestamp(date(sleep) + latency))
-            } else {
-                SleepEnd::Period { phase: Timestamp(phase + latency), period: Nanos(period) }
-            };
-        }
-    }
-    true
+    let on_phase = sleeps.iter().filter(|s| off_phase(date(s), phase, period) <= tolerance);
+    let end = |sleep: &&TimerSleep| {
+        let span = (date(sleep) + latency).saturating_sub(sleep.since);
+        // A sleep over several releases waits for a date: a start, not the next round.
+        let until = if span > period {
+            SleepEnd::At(Timestamp(date(sleep) + latency))
+        } else {
+            SleepEnd::Period { phase: Timestamp(phase + latency), period: Nanos(period) }
+        };
+        (sleep.step, until)
+    };
+    on_phase.map(end).collect()
 }
 
 /// The period that at least nine in ten dates keep.
@@ -115,29 +112,24 @@ fn off_phase(date: u64, phase: u64, period: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::PrevState;
 
-    fn sleeps(dates: &[u64]) -> (Vec<Op>, Vec<TimerSleep>) {
-        let until = SleepEnd::After(Nanos(1));
-        let op = Op::Sleep { until, state: PrevState::Interruptible, on: None };
-        let one = |(op, woken): (usize, &u64)| TimerSleep {
-            op,
+    fn sleeps(dates: &[u64]) -> Vec<TimerSleep> {
+        let one = |(step, woken): (usize, &u64)| TimerSleep {
+            step,
             since: woken.saturating_sub(9),
             woken: *woken,
             expiry: None,
         };
-        (vec![op; dates.len()], dates.iter().enumerate().map(one).collect())
+        dates.iter().enumerate().map(one).collect()
     }
 
     #[test]
     fn releases_that_skip_and_jitter_keep_their_period() {
         let dates: Vec<u64> =
             [0u64, 1, 2, 4, 5, 7, 8, 9, 12].map(|k| 5_000 + k * 10_000_000 + k % 3 * 900).into();
-        let (mut ops, sleeps) = sleeps(&dates);
-        assert!(find_period(&mut ops, &sleeps));
-        let Op::Sleep { until: SleepEnd::Period { phase, period }, .. } = ops[3] else {
-            panic!("{:?}", ops[3])
-        };
+        let found = periodic(&sleeps(&dates));
+        assert_eq!(found.len(), dates.len());
+        let (3, SleepEnd::Period { phase, period }) = found[3] else { panic!("{:?}", found[3]) };
         assert_eq!(period, Nanos(10_000_000));
         assert!(off_phase(phase.0, 5_000, period.0) < 2_000, "{phase}");
     }
@@ -151,7 +143,6 @@ mod tests {
                 at
             })
             .collect();
-        let (mut ops, sleeps) = sleeps(&dates);
-        assert!(!find_period(&mut ops, &sleeps));
+        assert_eq!(periodic(&sleeps(&dates)), []);
     }
 }

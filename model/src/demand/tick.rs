@@ -1,7 +1,7 @@
 //! How often the recorded kernel ticked, seen from when it ended slices.
 
-use super::{SwitchCause, SwitchCauses};
-use crate::{Event, Names, Nanos, SchedEvent, Tid};
+use super::SwitchCause;
+use crate::{CpuId, Event, Nanos, SchedEvent, Tid};
 use std::collections::BTreeMap;
 
 /// Common settings of `CONFIG_HZ`, rarest ticks first: ticks every 10 ms are also every 1 ms.
@@ -23,26 +23,33 @@ pub(super) struct Tick {
     pub phase: Nanos,
 }
 
-/// Finds the tick: slices that nobody's wakeup ended end at one place of its period.
-///
-/// # Source
-///
-/// Our own measure; kernel model 5.8: without `HRTICK` slices end at ticks.
-pub(super) fn find(events: &[Event], names: &Names) -> Option<Tick> {
-    let mut causes = SwitchCauses::new(names);
-    let (mut ends, mut came) = (Vec::new(), BTreeMap::new());
-    for event in events {
-        let cause = causes.observe(event);
-        let SchedEvent::Switch { prev, prev_state, next, .. } = event.kind else { continue };
-        let by_wakeup = matches!(cause, Some((SwitchCause::Wakeup, _)));
-        let came = came.insert(event.cpu, event.at.0);
+/// Ends of slices, while a recording is walked.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SliceEnds {
+    ends: Vec<u64>,
+    came: BTreeMap<CpuId, u64>,
+}
+
+impl SliceEnds {
+    /// Takes the next event and what led to it, if it is a switch whose cause is known.
+    pub(super) fn observe(&mut self, event: &Event, cause: Option<SwitchCause>) {
+        let SchedEvent::Switch { prev, prev_state, next, .. } = event.kind else { return };
+        let came = self.came.insert(event.cpu, event.at.0);
         let is_slice = came.is_some_and(|came| event.at.0.saturating_sub(came) >= SHORTEST_NS);
         let ended = prev_state.is_runnable() && prev != Tid::IDLE && next != Tid::IDLE;
-        if ended && is_slice && !by_wakeup {
-            ends.push(event.at.0);
+        if ended && is_slice && cause != Some(SwitchCause::Wakeup) {
+            self.ends.push(event.at.0);
         }
     }
-    COMMON_HZ.into_iter().find_map(|hz| coherent(&ends, hz))
+
+    /// Finds the tick: slices that nobody's wakeup ended end at one place of its period.
+    ///
+    /// # Source
+    ///
+    /// Our own measure; kernel model 5.8: without `HRTICK` slices end at ticks.
+    pub(super) fn find(&self) -> Option<Tick> {
+        COMMON_HZ.into_iter().find_map(|hz| coherent(&self.ends, hz))
+    }
 }
 
 fn coherent(ends: &[u64], hz: u32) -> Option<Tick> {

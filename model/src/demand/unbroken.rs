@@ -9,7 +9,7 @@ use crate::Event;
 const SILENCE_NS: u64 = 600_000_000_000;
 
 /// The longest stretch of events without such a silence, by number of events; the first of equals.
-pub(super) fn unbroken(events: &[Event]) -> &[Event] {
+pub(crate) fn unbroken(events: &[Event]) -> &[Event] {
     let mut best: &[Event] = &[];
     for stretch in events.chunk_by(|a, b| b.at.0.saturating_sub(a.at.0) <= SILENCE_NS) {
         if stretch.len() > best.len() {

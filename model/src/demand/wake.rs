@@ -23,7 +23,7 @@ impl Extract<'_> {
             self.builds[id.index()].asleep = None;
             return;
         }
-        let Some(waker) = self.waker(e, asleep.timer) else {
+        let Some(waker) = self.waker(e, target, asleep.timer) else {
             self.wake_by_interrupt(id, at);
             return;
         };
@@ -37,7 +37,7 @@ impl Extract<'_> {
         let early = waker.filter(|_| self.presence.is_on_cpu(id)).map(|waker| {
             let w = &mut self.builds[waker.index()];
             w.run_to(e.at.0);
-            EarlyWake { waker, mark: w.mark(e.at.0) }
+            EarlyWake { waker, at: e.at.0, place: w.place() }
         });
         self.builds[id.index()].early_wake = early;
     }
@@ -45,15 +45,20 @@ impl Extract<'_> {
     /// Who was woken on its way to sleep arrives: its wait was over before it began.
     fn arrive_early(&mut self, id: TaskId) {
         let b = &mut self.builds[id.index()];
-        let Some(early) = b.early_wake.take() else { return };
+        let Some(EarlyWake { waker, at, place }) = b.early_wake.take() else { return };
         let Some(asleep) = b.asleep.take_if(|asleep| !asleep.in_mutex) else { return };
-        b.push(Op::Wait { state: asleep.state, on: asleep.on });
-        b.woken = b.mark(early.mark.at);
-        self.builds[early.waker.index()].insert_step(early.mark, Op::Wake { target: id });
+        b.push(asleep.since, Op::Wait { state: asleep.state, on: asleep.on });
+        b.wakes.push(asleep.since);
+        self.builds[waker.index()].insert(place, at, Op::Wake { target: id });
     }
 
     /// The task that wakes, when a task does.
-    pub(super) fn waker(&mut self, e: &Event, timer: Option<(u64, u64, u64)>) -> Option<TaskId> {
+    pub(super) fn waker(
+        &mut self,
+        e: &Event,
+        target: Tid,
+        timer: Option<(u64, u64, u64)>,
+    ) -> Option<TaskId> {
         match e.context {
             Context::HardIrq | Context::SoftIrq => None,
             Context::Task => self.id(e.tid),
@@ -61,7 +66,9 @@ impl Extract<'_> {
                 self.count(DemandNote::WakerContextGuessed);
                 // Who spins for a mutex wakes nobody: an interrupt came.
                 let spins = |id: &TaskId| self.builds[id.index()].is_spinning();
-                self.id(e.tid).filter(|id| timer.is_none() && !spins(id))
+                let id = self.id(e.tid).filter(|id| timer.is_none() && !spins(id))?;
+                let name = self.tracker.tasks()[id.index()].comm;
+                (!self.interrupts.wake(target, name)).then_some(id)
             }
         }
     }
@@ -69,12 +76,12 @@ impl Extract<'_> {
     pub(super) fn wake_by_task(&mut self, waker: TaskId, id: TaskId, at: u64) {
         let w = &mut self.builds[waker.index()];
         w.run_to(at);
-        w.push(Op::Wake { target: id });
+        w.push(at, Op::Wake { target: id });
         let b = &mut self.builds[id.index()];
         if let Some(asleep) = b.asleep.take() {
-            b.push(Op::Wait { state: asleep.state, on: asleep.on });
+            b.push(asleep.since, Op::Wait { state: asleep.state, on: asleep.on });
         }
-        b.woken = b.mark(at);
+        b.wakes.push(at);
     }
 
     pub(super) fn wake_by_interrupt(&mut self, id: TaskId, at: u64) {
@@ -92,17 +99,17 @@ impl Extract<'_> {
             None => at.saturating_sub(asleep.since),
         };
         let until = SleepEnd::After(Nanos(span));
-        let op = b.push(Op::Sleep { until, state: asleep.state, on: asleep.on });
+        let step = b.push(asleep.since, Op::Sleep { until, state: asleep.state, on: asleep.on });
         let expiry = armed.map(|(expiry, ..)| expiry);
-        b.timer_sleeps.push(TimerSleep { op, since: asleep.since, woken: at, expiry });
-        b.woken = b.mark(at);
+        b.timer_sleeps.push(TimerSleep { step, since: asleep.since, woken: at, expiry });
+        b.wakes.push(at);
     }
 
     /// The trace's first word about a task is that it is woken.
     pub(super) fn first_wake(&mut self, e: &Event, id: TaskId) {
         let at = e.at.0;
-        let waker = self.waker(e, None).filter(|w| *w != id);
         let SchedEvent::Waking(fields) = e.kind else { return };
+        let waker = self.waker(e, fields.tid, None).filter(|w| *w != id);
         let b = &mut self.builds[id.index()];
         b.arrival = Some(Arrival::Asleep(fields.target_cpu));
         let state = PrevState::Interruptible;
@@ -111,11 +118,11 @@ impl Extract<'_> {
             Some(waker) => self.wake_by_task(waker, id, at),
             None => {
                 b.asleep = None;
-                b.push(Op::Sleep { until: SleepEnd::At(e.at), state, on: None });
-                b.woken = b.mark(at);
+                b.push(at, Op::Sleep { until: SleepEnd::At(e.at), state, on: None });
+                b.wakes.push(at);
             }
         }
-        self.sched_change(id, fields.prio);
+        self.sched_change(id, fields.prio, at);
     }
 
     /// A wakeup whose waking was not seen while the task slept.
@@ -125,7 +132,7 @@ impl Extract<'_> {
             let SchedEvent::Wakeup(fields) = e.kind else { return };
             let b = &mut self.builds[id.index()];
             b.arrival = Some(Arrival::At(e.at, fields.target_cpu));
-            b.woken = b.mark(e.at.0);
+            b.wakes.push(e.at.0);
         }
         self.arrive_early(id);
         self.wake_by_interrupt(id, e.at.0);
@@ -139,13 +146,13 @@ impl Extract<'_> {
         if b.arrival.is_some() {
             return;
         }
-        b.woken = b.mark(at);
+        b.wakes.push(at);
         match parent {
             Some(parent) => {
                 b.arrival = Some(Arrival::Forked);
                 let p = &mut self.builds[parent.index()];
                 p.run_to(at);
-                p.push(Op::Fork { child: id });
+                p.push(at, Op::Fork { child: id });
             }
             None => b.arrival = Some(Arrival::At(e.at, cpu)),
         }

@@ -174,12 +174,11 @@ fn begins_and_records_without_each_other_are_counted() {
          40 0 c begin s 0
          41 0 c end s 0",
         expect![[r#"
-            a mutex 10..11 ret 0: 10..11 b (inferred)
+            a mutex 10..11 ret 0: 10..11 nobody (inferred)
             c mutex 30..32 ret 0: 30..32 b (exact)
             c semaphore 40..41 ret 0: 40..41 ?
             gap owner-not-recorded x1
             gap owner-without-begin x1
-            guess owner-inferred x1
         "#]],
     );
 }
@@ -379,7 +378,7 @@ fn recorded_owners_are_said_at_every_begin() {
     let mut recording = trace_formats::read(&bytes).expect("readable");
     let records: Vec<Event> = truth.lines().filter_map(record).collect();
     expect![[r#"
-        mutex: 557 begins, 344 right, 0 of them exact; 0 exact and wrong
+        mutex: 557 begins, 477 right, 0 of them exact; 0 exact and wrong
         read by: 1 begins, 1 right, 0 of them exact; 0 exact and wrong
         rwsem-read: 4 begins, 4 right, 0 of them exact; 0 exact and wrong
         rwsem-write: 1005 begins, 783 right, 0 of them exact; 0 exact and wrong

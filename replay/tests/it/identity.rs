@@ -4,7 +4,7 @@
 //! same schedule every time.
 
 use model::demand::{Choices, Cover};
-use model::{Host, Recording};
+use model::{History, Host, Recording};
 use replay::{Options, Policy};
 use std::path::{Path, PathBuf};
 
@@ -84,8 +84,8 @@ fn recorded_gives_covered_locks_back() {
     let cover = Cover { rwsem: true, pi_futex: true };
     for name in ["pipe-inversion.perf.data", "affine-full-2cpus.dat", "classic3-contention.dat"] {
         let (recording, host) = open(&fixtures::path(&format!("recorded/{name}")));
-        let choices = Choices { cover, ..Choices::default() };
-        let (demand, _) = model::demand::extract_with(&recording, host.as_ref(), choices);
+        let history = History::read(&recording, host.as_ref(), cover);
+        let (demand, _) = history.demand(Choices::default());
         assert_eq!(replay::recorded(&demand, &recording).1, None, "{name}");
     }
 }

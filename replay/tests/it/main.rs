@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "recordings are files")]
 
+mod affinity;
 mod costs;
 mod damage;
 mod feed;

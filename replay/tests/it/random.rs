@@ -108,7 +108,9 @@ fn task(dice: &mut Dice, n: u64, cpus: u64) -> RandomTask {
     let cpu = dice.roll(cpus);
     let mut head = format!("T{n} {class} cpu {cpu}");
     if dice.one_in(2) {
-        let all: Vec<String> = (0..cpus).map(|c| c.to_string()).collect();
+        let half = dice.one_in(2);
+        let allowed = (0..cpus).filter(|c| *c == cpu || !half || dice.one_in(2));
+        let all: Vec<String> = allowed.map(|c| c.to_string()).collect();
         let _ = write!(head, " allowed {}", all.join(","));
     }
     let _ = write!(head, " at {}.{}", dice.roll(6), dice.roll(10));

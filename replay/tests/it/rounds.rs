@@ -65,3 +65,69 @@ fn a_date_does_not_cut_off_what_involves_others() {
     // The fourth recorded round wakes B; it is run before the loop ends.
     assert_eq!(rounds_of(&demand), (4, true));
 }
+
+/// What is noted of a demand, whatever the policy; it ends, that is.
+fn notes_of(demand: &Demand) -> Vec<String> {
+    let schedule = replay::replay(demand, Policy::Pe73, &Options::default());
+    let again = replay::replay(demand, Policy::Pe73, &Options::default());
+    assert_eq!(schedule.recording.events, again.recording.events);
+    schedule.notes.into_iter().map(|note| note.text).collect()
+}
+
+#[test]
+fn rounds_without_time_end_the_loop() {
+    let mut demand = looping(None);
+    let task = &mut demand.tasks[0];
+    for op in &mut task.ops {
+        match op {
+            Op::Compute(span) | Op::Sleep { until: SleepEnd::After(span), .. } => *span = Nanos(0),
+            _ => {}
+        }
+    }
+    assert_eq!(notes_of(&demand), ["the loop of task 1 ends: its rounds take no time"]);
+    task_of(&mut demand).repeatable.clear();
+    assert_eq!(notes_of(&demand), ["the loop of task 1 ends: none of its rounds can be repeated"]);
+}
+
+fn task_of(demand: &mut Demand) -> &mut Rounds {
+    demand.tasks[0].rounds.as_mut().expect("a loop")
+}
+
+#[test]
+fn rounds_of_a_nanosecond_are_not_repeated_for_hours() {
+    let mut demand = looping(None);
+    demand.tasks[0].ops[2..6].fill(Op::Yield);
+    demand.tasks[0].ops[4] = Op::Compute(Nanos(1));
+    demand.end = Timestamp(demand.start.0 + 3_600_000 * MS);
+    let why = "it has gone round a thousand times as often as in the recording";
+    assert_eq!(notes_of(&demand), [format!("the loop of task 1 ends: {why}")]);
+}
+
+/// A source of programs that never comes to an end, nor to anything that takes time.
+#[derive(Debug)]
+struct Endless(Vec<Op>);
+
+impl replay::Programs for Endless {
+    fn read(&mut self, _: model::TaskId, _: usize, ops: &mut Vec<Op>) {
+        ops.extend(&self.0);
+    }
+}
+
+#[test]
+fn programs_without_time_are_given_up() {
+    let mut demand = looping(None);
+    demand.tasks[0].rounds = None;
+    let [a, b] = [0, 1].map(model::TaskId);
+    let wait = Op::Wait { state: PrevState::Interruptible, on: None };
+    for ops in [vec![Op::Yield], vec![Op::Wake { target: a }, Op::Wake { target: b }, wait]] {
+        let mut programs = Endless(ops);
+        let options = Options::default();
+        let mut events = 0usize;
+        let sink = &mut |_| events += 1;
+        let totals = replay::replay_stream(&demand, &mut programs, Policy::None, &options, sink);
+        let notes: Vec<String> = totals.notes.into_iter().map(|n| n.text).collect();
+        let given_up = |n: i32| format!("the program of task {n} ends: its steps take no time");
+        assert_eq!(notes, [given_up(1), given_up(2)]);
+        assert!(events > 2);
+    }
+}

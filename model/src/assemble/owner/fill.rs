@@ -1,10 +1,15 @@
 //! One lock's facts into a line of owners without holes.
 
+use super::holds::{Holds, Mark};
 use super::{Fact, Source};
 use crate::note::Notes;
 use crate::{
-    Basis, CpuLine, LockKind, NoteKind, OnCpu, OwnerSpan, Ownership, Task, TaskId, Timestamp,
+    Basis, CpuLine, Hold, LockKind, NoteKind, OnCpu, OwnerSpan, Ownership, Task, TaskId, Timestamp,
 };
+
+/// Who gets a mutex sooner than this after it began to wait found it free: with waiters in its
+/// list, also a free mutex is not taken without the two events.
+const AT_ONCE_NS: u64 = 2_000;
 
 /// What the latest fact left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +45,8 @@ pub(super) enum Rule {
     CameUnseen,
     /// It releases the lock next, after the last winner is seen to wait for it again.
     AfterLost,
+    /// The next one got it at once.
+    AtOnce,
     /// A waiter spun, and nobody else was on a CPU all the time.
     Spun,
     /// It acquires next, and was on a CPU when another one began to wait.
@@ -57,17 +64,21 @@ impl Rule {
     ///
     /// Counted on a recording beside which the owners were read in the kernel; `cargo xtask
     /// owners` counts again. A reader's figure is not counted: that recording has three.
-    fn permille(self) -> u16 {
+    pub(super) fn permille(self) -> u16 {
         match self {
             Self::Nothing => 0,
-            Self::Releaser | Self::NextReleaser => 990,
+            Self::Releaser | Self::NextReleaser | Self::Spun => 990,
             Self::AfterLost | Self::WinnerOnCpu => 980,
-            Self::CameUnseen => 960,
-            Self::Spun => 950,
+            Self::CameUnseen | Self::AtOnce => 960,
             Self::TookAgain => 890,
             Self::LastWinner => 700,
             Self::Reader => 500,
         }
+    }
+
+    /// Nothing shows that the owner still has the lock.
+    pub(super) fn is_assumed(self) -> bool {
+        matches!(self, Self::Nothing | Self::LastWinner | Self::Reader)
     }
 }
 
@@ -78,6 +89,7 @@ pub(super) struct Fill<'t> {
     pub(super) tasks: &'t [Task],
     cpus: &'t [CpuLine],
     line: Vec<OwnerSpan>,
+    holds: Holds,
     /// The trace's end.
     pub(super) end: Timestamp,
     /// Up to here the line is filled.
@@ -102,6 +114,7 @@ pub(super) struct Fill<'t> {
 /// Where the line stood before an acquisition whose release has not been seen.
 pub(super) struct Before {
     n_spans: usize,
+    holds: Mark,
     last_span: Option<OwnerSpan>,
     at: Timestamp,
     last: Last,
@@ -122,6 +135,7 @@ impl<'t> Fill<'t> {
             tasks,
             cpus,
             line: Vec::new(),
+            holds: Holds::default(),
             end,
             at: start,
             last: Last::Nothing,
@@ -162,7 +176,7 @@ impl<'t> Fill<'t> {
         }
     }
 
-    pub(super) fn finish(mut self, notes: &mut Notes) -> Vec<OwnerSpan> {
+    pub(super) fn finish(mut self, notes: &mut Notes) -> (Vec<OwnerSpan>, Vec<Hold>) {
         self.give_up_early(notes);
         let end = self.end;
         let basis = if self.source == Source::Calls { Basis::Exact } else { Basis::Inferred };
@@ -182,7 +196,7 @@ impl<'t> Fill<'t> {
             Last::Reader(task) => self.push(end, Ownership::Held(task), basis, Rule::Reader),
             Last::Nobody => self.push(end, Ownership::Free, basis, Rule::LastWinner),
         }
-        self.line
+        (self.line, self.holds.finish(end))
     }
 
     /// Somebody has been queued since the latest fact: nobody can have come or gone unseen.
@@ -194,6 +208,7 @@ impl<'t> Fill<'t> {
         self.give_up_early(notes);
         let before = Before {
             n_spans: self.line.len(),
+            holds: self.holds.mark(),
             last_span: self.line.last().copied(),
             at: self.at,
             last: self.last,
@@ -227,6 +242,7 @@ impl<'t> Fill<'t> {
                 self.push(at, Ownership::Free, self.best(), Rule::LastWinner);
             }
         }
+        self.holds.won(task, at);
         let is_released = matches!(self.last, Last::Released(_));
         // It says only now what the recorder knew already.
         let is_found = self.last == Last::Found(task);
@@ -247,6 +263,9 @@ impl<'t> Fill<'t> {
             self.push(until, Ownership::Held(task), Basis::Inferred, Rule::LastWinner);
             self.last = Last::Lost(task);
             self.before = None;
+        }
+        if self.source != Source::Calls {
+            self.holds.waits(task, at);
         }
         if self.begun.is_none() {
             (self.begun, self.begun_by) = (Some(at), Some(task));
@@ -310,6 +329,7 @@ impl<'t> Fill<'t> {
         if let Last::Acquired(owner) = self.last {
             self.push(at, Ownership::Held(owner), Basis::Inferred, Rule::LastWinner);
         }
+        self.holds.won(task, at);
         self.next(Last::Acquired(task));
     }
 
@@ -365,6 +385,7 @@ impl<'t> Fill<'t> {
             }
             Last::Nothing => self.came_unseen(task, at, Ownership::Unknown),
         }
+        self.holds.released(at, self.queued_since);
         self.next(Last::Released(task));
     }
 
@@ -382,6 +403,9 @@ impl<'t> Fill<'t> {
             _ => (Ownership::Unknown, Basis::Unknown),
         };
         self.push(begun, was, basis, Rule::LastWinner);
+        if at.since(begun).0 < AT_ONCE_NS {
+            return self.push(at, Ownership::Free, Basis::Inferred, Rule::AtOnce);
+        }
         let stretches = self.cpus.iter().filter_map(|cpu| cpu.at(begun)).filter(|s| s.end >= at);
         let mut running = stretches.filter_map(|s| match s.on_cpu {
             OnCpu::Task(other) if other != task => Some(other),
@@ -399,12 +423,14 @@ impl<'t> Fill<'t> {
     fn released_before(&mut self, before: Before, task: TaskId, owner: TaskId, notes: &mut Notes) {
         let (acquired, begun, queued_since) = (self.at, self.begun, self.queued_since);
         self.line.truncate(before.n_spans);
+        self.holds.back_to(before.holds);
         if let (Some(last), Some(was)) = (self.line.last_mut(), before.last_span) {
             *last = was;
         }
         (self.at, self.last) = (before.at, before.last);
         (self.begun, self.queued_since) = (before.begun, before.queued_since);
         self.released(task, acquired, notes);
+        self.holds.won(owner, acquired);
         (self.last, self.begun, self.queued_since) = (Last::Acquired(owner), begun, queued_since);
     }
 
@@ -457,6 +483,7 @@ impl<'t> Fill<'t> {
             Basis::Inferred => rule.permille(),
             Basis::Unknown => 0,
         };
+        self.holds.span((self.at, to), owner, (basis, rule));
         let said = (owner, basis, permille);
         match self.line.last_mut() {
             Some(last) if (last.owner, last.basis, last.permille) == said => last.to = to,

@@ -1,0 +1,267 @@
+//! From what every task did to what it asked for: sections, loops, and dates put into programs.
+
+use super::affinity::Affinities;
+use super::extract::Extract;
+use super::program::Build;
+use super::rounds::{self, Ending, Rounds};
+use super::section::{self, Guess, Held, Known};
+use super::sleep::periodic;
+use super::{
+    Arrival, Cover, Demand, DemandLock, DemandNote, Group, GroupIndex, Latencies, LockIndex,
+    Machine, Op, SleepEnd, TaskDemand, cgroup, hidden, order, unseen,
+};
+use crate::{Hold, Names, Nanos, TaskInfo, Timestamp, Trace};
+use std::collections::BTreeMap;
+
+/// How what a recording leaves open is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choices {
+    /// Where a section's length is guessed, it is that of the known ones at this percentile.
+    pub section_percentile: usize,
+}
+
+impl Default for Choices {
+    fn default() -> Self {
+        Self { section_percentile: 50 }
+    }
+}
+
+/// A task without its sections.
+#[derive(Debug)]
+struct Program {
+    info: TaskInfo,
+    /// The CPUs that the sidecar allows.
+    allowed: Option<Vec<u32>>,
+    group: Option<GroupIndex>,
+    build: Build,
+    /// Sleeps that keep to a period, by their steps.
+    periodic: Vec<(usize, SleepEnd)>,
+    /// Its holds of locks whose calls are not recorded.
+    held: Vec<Held>,
+}
+
+/// Everything that a demand needs and that does not depend on a guess.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    programs: Vec<Program>,
+    known: Known,
+    locks: Vec<DemandLock>,
+    groups: Vec<Group>,
+    names: Names,
+    machine: Machine,
+    latencies: Latencies,
+    stretches: Vec<Nanos>,
+    notes: BTreeMap<DemandNote, u64>,
+    /// Some sections leave no events of their own.
+    hides_sections: bool,
+    start: Timestamp,
+    end: Timestamp,
+}
+
+impl Extract<'_> {
+    /// Ends every program; the sections come from the trace's ledger.
+    pub(crate) fn finish(
+        mut self,
+        trace: &Trace,
+        tasks: Vec<TaskInfo>,
+        (machine, latencies): (Machine, Latencies),
+        (start, end): (Timestamp, Timestamp),
+        n_left_out: u64,
+    ) -> Programs {
+        self.builds.resize_with(tasks.len(), Build::default);
+        let hides_sections = !self.has_mutex_calls || self.cover != Cover::default();
+        for known in &mut self.locks {
+            known.has_preemption_points = trace.preempts_holders_of(known.lock);
+        }
+        let holds = self.holds(trace, (start, end));
+        let groups = cgroup::groups(self.host);
+        let mut held = section::by_task(tasks.len(), holds);
+        let mut programs = Vec::with_capacity(tasks.len());
+        for ((info, mut build), held) in tasks.into_iter().zip(self.builds).zip(&mut held) {
+            build.run_to(end.0);
+            if let Some(asleep) = build.asleep.take().filter(|a| !a.in_mutex) {
+                build.push(asleep.since, Op::Wait { state: asleep.state, on: asleep.on });
+                *self.notes.entry(DemandNote::WaitCutOff).or_insert(0) += 1;
+            }
+            let host = self.host.and_then(|h| h.task(info.tid, self.names.text(info.comm)));
+            programs.push(Program {
+                allowed: host.and_then(|h| h.affinity.clone()),
+                group: cgroup::of(&groups, host.and_then(|h| h.cgroup.as_deref())),
+                periodic: periodic(&build.timer_sleeps),
+                held: std::mem::take(held),
+                info,
+                build,
+            });
+        }
+        if n_left_out > 0 {
+            self.notes.insert(DemandNote::OutOfTime, n_left_out);
+        }
+        let known = Known::of(programs.iter().map(|p| (p.info.comm, &p.build, &p.held[..])));
+        Programs {
+            programs,
+            known,
+            locks: self.locks,
+            groups,
+            names: self.names.clone(),
+            machine,
+            latencies,
+            stretches: self.stretches,
+            notes: self.notes,
+            hides_sections,
+            start,
+            end,
+        }
+    }
+
+    /// The ledger's holds of locks that programs acquire, and whose calls are not recorded.
+    fn holds<'t>(
+        &self,
+        trace: &'t Trace,
+        (start, end): (Timestamp, Timestamp),
+    ) -> impl Iterator<Item = (LockIndex, Hold)> + use<'t> {
+        let mut list = Vec::new();
+        for (lock, index) in &self.lock_index {
+            let flags = self.locks[index.index()].flags;
+            if self.cover.has(flags) && self.hides_sections(flags) {
+                list.extend(trace.locks.get(lock).map(|l| (*index, &l.holds)));
+            }
+        }
+        let holds = list.into_iter().flat_map(|(i, holds)| holds.iter().map(move |h| (i, *h)));
+        holds.filter(move |(_, h)| start <= h.released.latest && h.acquired.latest <= end)
+    }
+}
+
+impl Program {
+    /// When the loop's task was in its last round, if it ended.
+    fn ending(&self, ops: &[Op], holds: &[LockIndex], index_of: &[usize]) -> Option<Ending> {
+        let by = self.build.exited?;
+        let seams = rounds::find(ops, holds)?.seams;
+        let sleeps = self.build.timer_sleeps.iter();
+        let began = sleeps.filter(|s| {
+            index_of.get(s.step).is_some_and(|op| seams.binary_search(&(op + 1)).is_ok())
+        });
+        rounds::ending(&began.map(|s| s.woken).collect::<Vec<_>>(), by)
+    }
+
+    /// Which loop goes on as long as there is time.
+    fn rounds(
+        &self,
+        ops: &[Op],
+        holds: &[LockIndex],
+        (ending, stop): (Option<Ending>, Option<Timestamp>),
+        soon: u64,
+    ) -> Option<Rounds> {
+        match (self.build.exited, ending, stop) {
+            (None, ..) => rounds::find(ops, holds).or_else(|| rounds::find_sleepless(ops, holds)),
+            // Who was told to stop with the others, and had to wait for a CPU or a lock first.
+            (Some(by), None, Some(at)) if at.0 <= by && by - at.0 <= soon => {
+                rounds::find_sleepless(ops, holds).map(|r| Rounds { until: stop, ..r })
+            }
+            (Some(_), Some(e), Some(at)) if e.after < at.0 && at.0 <= e.by => {
+                rounds::find(ops, holds).map(|r| Rounds { until: stop, ..r })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A program with its sections.
+struct Filled {
+    ops: Vec<Op>,
+    holds: Vec<LockIndex>,
+    ending: Option<Ending>,
+}
+
+impl Programs {
+    /// The demand, and what was guessed of it.
+    pub(crate) fn demand(&self, choices: Choices) -> (Demand, BTreeMap<DemandNote, u64>) {
+        let mut notes = self.notes.clone();
+        let percentile = choices.section_percentile;
+        let guess = Guess { known: &self.known, percentile, start: self.start.0 };
+        let mut filled: Vec<Filled> =
+            self.programs.iter().map(|p| Self::fill(p, &guess, &mut notes)).collect();
+        if self.hides_sections {
+            self.settle(&mut filled, percentile, &mut notes);
+        }
+        let endings: Vec<Ending> = filled.iter().filter_map(|f| f.ending).collect();
+        let stop = rounds::common_end(&endings);
+        let soon = (self.end.0 - self.start.0) / 10;
+        let cpus = &self.machine.cpus;
+        let mut affinities = Affinities { machine: cpus, names: &self.names, odd: Vec::new() };
+        let task = |(program, filled): (&Program, Filled)| {
+            let Filled { mut ops, holds, ending } = filled;
+            let (allowed, seen) = (program.allowed.as_deref(), &program.build.seen);
+            let (affinity, beside_affinity) =
+                affinities.settle(&program.info, allowed, seen, &mut ops);
+            TaskDemand {
+                info: program.info.clone(),
+                arrival: program.build.arrival.unwrap_or(Arrival::Forked),
+                sched: program.build.first_sched,
+                affinity,
+                beside_affinity,
+                group: program.group,
+                rounds: program.rounds(&ops, &holds, (ending, stop), soon),
+                holds,
+                initial_fair: None,
+                ops,
+            }
+        };
+        let tasks = self.programs.iter().zip(filled).map(task).collect();
+        let demand = Demand {
+            machine: self.machine.clone(),
+            tasks,
+            odd_affinities: affinities.odd,
+            locks: self.locks.clone(),
+            groups: self.groups.clone(),
+            names: self.names.clone(),
+            latencies: self.latencies,
+            stretches: self.stretches.clone(),
+            start: self.start,
+            end: self.end,
+        };
+        (demand, notes)
+    }
+
+    fn fill(p: &Program, guess: &Guess<'_>, notes: &mut BTreeMap<DemandNote, u64>) -> Filled {
+        let sections = guess.sections(p.info.comm, &p.build, &p.held);
+        for (note, count) in sections.notes {
+            *notes.entry(note).or_insert(0) += count;
+        }
+        let (mut ops, index_of) = p.build.ops(&sections.inserts);
+        let mut holds = p.build.holds.clone();
+        holds.extend(sections.holds);
+        let ending = p.ending(&ops, &holds, &index_of);
+        for (step, end) in &p.periodic {
+            if let Some(Op::Sleep { until, .. }) =
+                index_of.get(*step).and_then(|op| ops.get_mut(*op))
+            {
+                *until = *end;
+            }
+        }
+        Filled { ops, holds, ending }
+    }
+
+    /// Makes what was guessed of the sections consistent, and completes the loops.
+    fn settle(
+        &self,
+        filled: &mut [Filled],
+        percentile: usize,
+        notes: &mut BTreeMap<DemandNote, u64>,
+    ) {
+        let (mut rebalanced, mut assumed) = (0, 0);
+        for (program, f) in self.programs.iter().zip(&mut *filled) {
+            let awake = self.known.awake_of(program.info.comm);
+            rebalanced += unseen::balance(&mut f.ops, &f.holds, &awake);
+            rebalanced += unseen::release_at_end(&mut f.ops, &f.holds);
+            assumed += hidden::complete(&mut f.ops, &f.holds, percentile);
+        }
+        let mut programs: Vec<(&mut Vec<Op>, &[LockIndex])> =
+            filled.iter_mut().map(|f| (&mut f.ops, &f.holds[..])).collect();
+        rebalanced += order::untangle(&mut programs);
+        let counted =
+            [(DemandNote::SectionAssumed, assumed), (DemandNote::SectionEndGuessed, rebalanced)];
+        for (note, count) in counted.into_iter().filter(|(_, count)| *count > 0) {
+            *notes.entry(note).or_insert(0) += count;
+        }
+    }
+}

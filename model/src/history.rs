@@ -1,0 +1,114 @@
+//! One walk over the events of a recording: what happened, and what each task did.
+//!
+//! A survey says first which events there are. Then every event is looked at once, by all who
+//! make something of it: the assembly of the [`Trace`] with its ledger of lock owners, the
+//! programs of the tasks, and what is measured of the machine. Programs get their critical
+//! sections from the ledger, when all of it is known.
+
+use crate::assemble::Assemble;
+use crate::demand::{
+    Choices, Cover, DemandNote, Extract, Measures, Programs, Wakers, cpus, unbroken,
+};
+use crate::{CpuId, Demand, Event, Host, Recording, SchedEvent, TaskTracker, Timestamp, Trace};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a recording says, and what can be asked of it again and again.
+#[derive(Debug)]
+pub struct History {
+    /// What happened.
+    pub trace: Trace,
+    programs: Programs,
+}
+
+impl History {
+    /// Reads a recording; locks that `cover` names are acquired and released by the tasks
+    /// themselves.
+    ///
+    /// Total: what the trace leaves open is noted, in the trace and with each demand.
+    #[must_use]
+    pub fn read(recording: &Recording, host: Option<&Host>, cover: Cover) -> Self {
+        let mut wakers = Wakers::default();
+        let survey = Survey::of(recording, |event| wakers.observe(event));
+        let stretch = unbroken(&recording.events);
+        let start = stretch.first().map_or(Timestamp(0), |e| e.at);
+        let end = stretch.last().map_or(start, |e| e.at);
+        let mut tracker = TaskTracker::default();
+        let mut assembly = Assemble::new(recording, host, &survey);
+        let mut measures = Measures::new(&recording.names, host);
+        let mut programs = Extract::new(&recording.names, host, (start, survey.has_unlocks), cover);
+        programs.interrupts = wakers.finish();
+        let mut n_left_out = 0;
+        for event in &recording.events {
+            tracker.observe(event);
+            assembly.observe(event, &mut tracker);
+            let overhead = measures.observe(event);
+            if (start..=end).contains(&event.at) {
+                programs.observe(event, overhead, &mut tracker);
+            } else {
+                n_left_out += 1;
+            }
+            tracker.settle(event);
+        }
+        let cpus = cpus(recording, &survey.cpus, host);
+        let (machine, latencies) = measures.finish(cpus, host);
+        let tasks = tracker.tasks().to_vec();
+        let trace = assembly.finish(tracker);
+        let programs =
+            programs.finish(&trace, tasks, (machine, latencies), (start, end), n_left_out);
+        Self { trace, programs }
+    }
+
+    /// What each task asked for, and what was guessed of it.
+    #[must_use]
+    pub fn demand(&self, choices: Choices) -> (Demand, BTreeMap<DemandNote, u64>) {
+        self.programs.demand(choices)
+    }
+}
+
+/// Assembles a recording, or a replayed schedule, into a trace.
+///
+/// With a sidecar, tasks have the scheduling parameters that it names.
+/// Never fails; see [`Trace::notes`].
+#[must_use]
+pub fn assemble(recording: &Recording, host: Option<&Host>) -> Trace {
+    let survey = Survey::of(recording, |_| ());
+    let mut tracker = TaskTracker::default();
+    let mut assembly = Assemble::new(recording, host, &survey);
+    for event in &recording.events {
+        tracker.observe(event);
+        assembly.observe(event, &mut tracker);
+        tracker.settle(event);
+    }
+    assembly.finish(tracker)
+}
+
+/// Which events a recording has: what must be known before the first one is understood.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Survey {
+    pub(crate) start: Timestamp,
+    pub(crate) has_waking: bool,
+    pub(crate) has_unlocks: bool,
+    pub(crate) shows_donors: bool,
+    pub(crate) cpus: BTreeSet<CpuId>,
+}
+
+impl Survey {
+    fn of(recording: &Recording, mut also: impl FnMut(&Event)) -> Self {
+        let start = recording.events.first().map_or(Timestamp(0), |e| e.at);
+        let mut survey = Self { start, ..Self::default() };
+        let mut last = None;
+        for event in &recording.events {
+            also(event);
+            if last.replace(event.cpu) != Some(event.cpu) {
+                survey.cpus.insert(event.cpu);
+            }
+            match event.kind {
+                SchedEvent::Waking(_) => survey.has_waking = true,
+                SchedEvent::MutexUnlock { .. } => survey.has_unlocks = true,
+                SchedEvent::Donor { .. } => survey.shows_donors = true,
+                _ => {}
+            }
+        }
+        survey
+    }
+}
