@@ -7,6 +7,7 @@
 pub mod compare;
 pub mod decompose;
 mod distribution;
+pub mod divergence;
 pub mod episode;
 pub mod fidelity;
 mod frame;
@@ -24,6 +25,7 @@ pub mod urgency;
 pub use compare::{Comparison, compare};
 pub use decompose::{Decomposition, Piece, decompose, decompose_all};
 pub use distribution::{Distribution, quantile};
+pub use divergence::{Divergence, divergence};
 pub use episode::{Episode, episode, same_response, same_wait, worst_episodes};
 pub use fidelity::{Fidelity, fidelity};
 pub use frame::{FrameError, to_frame, to_table, write_csv, write_parquet};

@@ -198,6 +198,10 @@ pub(crate) struct Replay {
     /// Say what each mechanism brings: taken away, and alone
     #[arg(long)]
     pub(crate) attribute: bool,
+    /// Say where the replay under --against first leaves the recording, by which rule, and what
+    /// that comes to
+    #[arg(long, conflicts_with_all = ["attribute", "output", "svg"])]
+    pub(crate) diverge: bool,
     /// Replay with all costs of the kernel's own work at zero, but those of --cost
     #[arg(long)]
     pub(crate) no_costs: bool,

@@ -2,6 +2,7 @@
 
 pub(crate) mod attribution;
 pub(crate) mod comparison;
+pub(crate) mod divergence;
 pub(crate) mod headline;
 pub(crate) mod lanes;
 pub(crate) mod recording;

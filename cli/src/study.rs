@@ -8,7 +8,9 @@ use analysis::{Comparison, Fidelity, Intervals};
 use anyhow::{Result, bail};
 use model::demand::{Choices, Cover, Demand, DemandNote};
 use model::{History, Nanos, NoteKind, Recording, Trace};
-use replay::{Costs, Mechanisms, Options, Policy, ProxyCounts, ReplayNote, Setting};
+use replay::{
+    Costs, Decision, Mechanisms, Options, Policy, ProxyCounts, ReplayNote, Schedule, Setting,
+};
 use std::collections::BTreeMap;
 
 /// Of many tasks whose affinity the recording contradicts these are named.
@@ -222,17 +224,28 @@ impl Study {
             }
             schedule
         } else {
-            let options = Options {
-                costs: self.costs,
-                mechanisms: Some(variant.mechanisms),
-                seed,
-                ..Options::default()
-            };
-            replay::replay(demand, variant.policy, &options)
+            replay::replay(demand, variant.policy, &self.options(&variant, seed))
         };
+        Ok(self.replayed(variant, schedule))
+    }
+
+    fn options(&self, variant: &Variant, seed: u64) -> Options {
+        let mechanisms = Some(variant.mechanisms);
+        Options { costs: self.costs, mechanisms, seed, ..Options::default() }
+    }
+
+    fn replayed(&self, variant: Variant, schedule: Schedule) -> Replayed {
         let trace = model::assemble(&schedule.recording, self.input.host.as_ref());
         let (counts, notes) = (schedule.counts, schedule.notes);
-        Ok(Replayed { variant, recording: schedule.recording, trace, counts, notes })
+        Replayed { variant, recording: schedule.recording, trace, counts, notes }
+    }
+
+    /// Replays the demand under any policy but `recorded`, with the rule behind each event.
+    pub(crate) fn replay_with_rules(&self, variant: Variant) -> (Replayed, Vec<Decision>) {
+        let options = self.options(&variant, 0);
+        let (schedule, decisions) =
+            replay::replay_with_rules(&self.demand, variant.policy, &options);
+        (self.replayed(variant, schedule), decisions)
     }
 
     /// The recording against its own replay under `none`.

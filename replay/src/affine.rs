@@ -1,5 +1,6 @@
 //! Where a task may run, and what becomes of one that is where it may not.
 
+use crate::decision::Rule;
 use crate::engine::Engine;
 use crate::fair::Join;
 use crate::sched::Entry;
@@ -60,7 +61,9 @@ impl Engine<'_> {
         let task = &mut self.tasks[t as usize];
         (task.cpu, task.wake_cpu) = (dest, dest);
         self.enqueue(dest, t);
+        self.cpus[cpu].cause = Rule::AffinityHolds;
         self.schedule(cpu, Entry::Preempt);
+        self.rule = Rule::AffinityHolds;
         self.emit_migrate(dest, t, cpu, dest);
         self.wakeup_preempt(dest, t, Join::Again);
     }

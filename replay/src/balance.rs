@@ -1,5 +1,6 @@
 //! Moving queued tasks from busy CPUs to less busy ones.
 
+use crate::decision::Rule;
 use crate::engine::Engine;
 use crate::rule::pelt::nr_idle_scan;
 use crate::state::{Class, T};
@@ -299,7 +300,8 @@ impl Engine<'_> {
             };
             self.account(from);
             self.dequeue_to_move(from, t);
-            self.attach(t, from, cpu);
+            let why = if state == State::NewlyIdle { Rule::NewIdle } else { Rule::Balance };
+            self.attach(t, from, cpu, why);
             moved += 1;
             if state == State::NewlyIdle {
                 break;
@@ -315,7 +317,8 @@ impl Engine<'_> {
         !task.delayed && task.blocked_on.is_none() && !task.on_cpu && !donor && self.allowed(t, to)
     }
 
-    fn attach(&mut self, t: T, from: usize, to: usize) {
+    fn attach(&mut self, t: T, from: usize, to: usize, why: Rule) {
+        self.rule = why;
         self.emit_migrate(to, t, from, to);
         let task = &mut self.tasks[t as usize];
         task.cpu = to;
@@ -341,7 +344,7 @@ impl Engine<'_> {
         }
         let Some((_, from, t)) = best else { return false };
         self.dequeue_to_move(from, t);
-        self.attach(t, from, cpu);
+        self.attach(t, from, cpu, Rule::PushPull);
         true
     }
 
@@ -366,7 +369,7 @@ impl Engine<'_> {
         }
         let Some((_, from, t)) = best else { return false };
         self.dequeue_to_move(from, t);
-        self.attach(t, from, cpu);
+        self.attach(t, from, cpu, Rule::PushPull);
         true
     }
 
@@ -405,7 +408,7 @@ impl Engine<'_> {
             .max_by_key(|&c| (urgency(c), Reverse(c)));
         if let Some(target) = target.filter(|&c| urgency(c) > prio) {
             self.dequeue_to_move(cpu, t);
-            self.attach(t, cpu, target);
+            self.attach(t, cpu, target, Rule::PushPull);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Blocked donors that leave their owner's CPU: sent home by schedule(), or parked on a sleeper.
 
+use crate::decision::Rule;
 use crate::engine::Engine;
 use crate::fair::{Join, Leave};
 use crate::state::{Class, OnRq, T};
@@ -29,6 +30,7 @@ impl Engine<'_> {
         };
         self.emit(cpu, Context::Task, kind);
         if dest != cpu {
+            self.rule = Rule::DonorReturns;
             self.emit_migrate(cpu, x, cpu, dest);
         }
         let task = &mut self.tasks[x as usize];

@@ -1,5 +1,6 @@
 //! The replayed schedule, written in the vocabulary of a trace.
 
+use crate::decision::{Decision, Rule};
 use crate::engine::Engine;
 use crate::state::T;
 use model::demand::LockIndex;
@@ -20,7 +21,14 @@ impl Engine<'_> {
     pub(crate) fn emit(&mut self, cpu: usize, context: Context, kind: SchedEvent) {
         let tid = self.cpus[cpu].running.map_or(Tid::IDLE, |t| self.task(t).tid);
         let cpu = self.machine.cpus[cpu];
-        (self.ends.sink)(Event { at: Timestamp(self.now), cpu, context, tid, kind });
+        let rule = std::mem::take(&mut self.rule);
+        (self.ends.sink)(Event { at: Timestamp(self.now), cpu, context, tid, kind }, rule.into());
+    }
+
+    /// As [`Self::emit`], for an event of which a rule is to be told.
+    pub(crate) fn emit_by(&mut self, rule: Rule, cpu: usize, context: Context, kind: SchedEvent) {
+        self.rule = rule;
+        self.emit(cpu, context, kind);
     }
 
     pub(crate) fn wake_fields(&self, t: T) -> WakeFields {
@@ -35,6 +43,7 @@ impl Engine<'_> {
         prev: Option<T>,
         state: PrevState,
         next: Option<T>,
+        decision: Decision,
     ) {
         let idle = (Tid::IDLE, self.out_idle_name(cpu), 120);
         let who = |e: &Self, t: Option<T>| {
@@ -53,7 +62,7 @@ impl Engine<'_> {
         let at = Timestamp(self.now);
         let event =
             Event { at, cpu: self.machine.cpus[cpu], context: Context::Task, tid: p.0, kind };
-        (self.ends.sink)(event);
+        (self.ends.sink)(event, decision);
     }
 
     fn out_idle_name(&self, _cpu: usize) -> model::NameId {
@@ -83,18 +92,20 @@ impl Engine<'_> {
     }
 
     pub(crate) fn emit_begin(&mut self, cpu: usize, lock: LockIndex, flags: u32) {
+        let spins = flags & LockFlags::SPIN != 0;
+        self.rule = if spins { Rule::LockSpins } else { Rule::LockSleeps };
         let kind =
             SchedEvent::ContentionBegin { lock: self.lock_id(lock), flags: LockFlags(flags) };
         self.emit(cpu, Context::Task, kind);
     }
 
-    pub(crate) fn emit_end(&mut self, cpu: usize, lock: LockIndex) {
-        self.emit_contended(cpu, lock, 0);
+    pub(crate) fn emit_end(&mut self, cpu: usize, lock: LockIndex, rule: Rule) {
+        self.emit_contended(cpu, lock, 0, rule);
     }
 
-    pub(crate) fn emit_contended(&mut self, cpu: usize, lock: LockIndex, ret: i32) {
+    pub(crate) fn emit_contended(&mut self, cpu: usize, lock: LockIndex, ret: i32, rule: Rule) {
         let kind = SchedEvent::ContentionEnd { lock: self.lock_id(lock), ret };
-        self.emit(cpu, Context::Task, kind);
+        self.emit_by(rule, cpu, Context::Task, kind);
     }
 
     pub(crate) fn emit_migrate(&mut self, at_cpu: usize, t: T, orig: usize, dest: usize) {

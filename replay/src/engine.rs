@@ -6,6 +6,7 @@
 
 use crate::Checks;
 use crate::costs::Costs;
+use crate::decision::Rule;
 use crate::dice::Dice;
 use crate::emit::Output;
 use crate::feed::{Ends, Window};
@@ -43,6 +44,12 @@ pub(crate) struct Engine<'d> {
     pub n_spinning: u32,
     pub cpu_next: Vec<u64>,
     pub out: Output,
+    /// The rule that the next event follows from.
+    pub rule: Rule,
+    /// How the last wakeup was placed.
+    pub placed: Rule,
+    /// The pick that is going on has taken a task from another CPU.
+    pub pulled: bool,
     pub ends: Ends<'d>,
     pub checks: Checks,
     pub dice: Dice,
@@ -87,6 +94,9 @@ impl<'d> Engine<'d> {
             n_spinning: 0,
             cpu_next: vec![NEVER; n_cpus],
             out: Output::default(),
+            rule: Rule::Follows,
+            placed: Rule::Follows,
+            pulled: false,
             ends,
             checks: Checks::Steps,
             dice: Dice::new(0),
@@ -163,7 +173,7 @@ impl<'d> Engine<'d> {
             if self.cpus[cpu].hrtick_at <= self.now {
                 // The handler only asks; the request is found consumed when schedule() charges.
                 self.cpus[cpu].hrtick_at = NEVER;
-                self.resched(cpu, self.costs.slice_end);
+                self.resched(cpu, self.costs.slice_end, Rule::SliceEnds);
             }
             if self.cpus[cpu].next_tick <= self.now {
                 self.tick(cpu);
@@ -178,7 +188,7 @@ impl<'d> Engine<'d> {
         self.cpus[cpu].next_tick = self.next_tick_after(self.now);
         if self.cpus[cpu].deferred && self.machine.preemption == Preemption::Lazy {
             self.cpus[cpu].deferred = false;
-            self.resched(cpu, self.costs.slice_end);
+            self.resched(cpu, self.costs.slice_end, Rule::LazyTick);
         }
         self.account(cpu);
         if let Some(d) = self.cpus[cpu].donor.filter(|&d| self.task(d).class == Class::Fair) {
@@ -318,7 +328,7 @@ impl<'d> Engine<'d> {
     }
 
     /// Asks a CPU to reschedule `delay` ns from now, or sooner if it was asked before.
-    pub(crate) fn resched(&mut self, cpu: usize, delay: u64) {
+    pub(crate) fn resched(&mut self, cpu: usize, delay: u64, why: Rule) {
         if matches!(self.machine.preemption, Preemption::None | Preemption::Voluntary)
             && self.in_kernel(cpu)
         {
@@ -333,7 +343,9 @@ impl<'d> Engine<'d> {
         if delay > 0 && rq.stalled_from.is_none() && !rq.need_resched {
             rq.stalled_from = Some(self.now);
         }
-        rq.resched_at = if rq.need_resched { rq.resched_at.min(at) } else { at };
+        if !rq.need_resched || at < rq.resched_at {
+            (rq.resched_at, rq.cause) = (at, why);
+        }
         rq.need_resched = true;
         rq.dirty = true;
     }
@@ -343,11 +355,11 @@ impl<'d> Engine<'d> {
     }
 
     /// A request of the fair class: under lazy preemption it waits for user mode or a tick.
-    pub(crate) fn resched_fair(&mut self, cpu: usize, delay: u64) {
+    pub(crate) fn resched_fair(&mut self, cpu: usize, delay: u64, why: Rule) {
         if self.machine.preemption == Preemption::Lazy && self.in_kernel(cpu) {
             self.cpus[cpu].deferred = true;
         } else {
-            self.resched(cpu, delay);
+            self.resched(cpu, delay, why);
         }
     }
 
@@ -376,7 +388,7 @@ impl<'d> Engine<'d> {
     pub(crate) fn leave_kernel(&mut self, cpu: usize) {
         if self.cpus[cpu].deferred && !self.in_kernel(cpu) {
             self.cpus[cpu].deferred = false;
-            self.resched(cpu, 0);
+            self.resched(cpu, 0, Rule::KernelLeft);
         }
     }
 }
@@ -387,6 +399,7 @@ impl Rq {
             running: None,
             donor: None,
             need_resched: false,
+            cause: Rule::Follows,
             deferred: false,
             resched_at: NEVER,
             next_class: Class::Idle,

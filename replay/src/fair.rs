@@ -1,5 +1,6 @@
 //! The fair class on one CPU: EEVDF queue, charging, picking, delayed dequeue.
 
+use crate::decision::Rule;
 use crate::engine::Engine;
 use crate::group::Goes;
 use crate::rule::lag::{Load, clamp_lag, decayed_lag, place};
@@ -106,7 +107,7 @@ impl Engine<'_> {
             if self.cpus[cpu].fair.next == Some(t) {
                 self.cpus[cpu].fair.next = None;
             }
-            self.resched_fair(cpu, self.costs.slice_end);
+            self.resched_fair(cpu, self.costs.slice_end, Rule::SliceEnds);
         }
     }
 
@@ -414,7 +415,7 @@ impl Engine<'_> {
                 if verdict == Verdict::PreemptShort {
                     self.set_buddy(cpu, p);
                 }
-                self.resched_fair(cpu, self.costs.wake_busy);
+                self.resched_fair(cpu, self.costs.wake_busy, Rule::WakeupPreempts);
             }
         }
     }

@@ -3,6 +3,7 @@
 //! The engine looks at the op a task is at and at nothing else, so neither a
 //! program nor a schedule needs to be in memory as a whole.
 
+use crate::decision::Decision;
 use crate::engine::Engine;
 use crate::state::T;
 use model::{Demand, Event, Op, TaskId};
@@ -34,7 +35,7 @@ impl Programs for &Demand {
 /// Both ends of a replay.
 pub(crate) struct Ends<'d> {
     pub programs: &'d mut dyn Programs,
-    pub sink: &'d mut dyn FnMut(Event),
+    pub sink: &'d mut dyn FnMut(Event, Decision),
 }
 
 impl fmt::Debug for Ends<'_> {

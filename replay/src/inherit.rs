@@ -1,5 +1,6 @@
 //! Priority inheritance: an owner runs at least as urgently as its most urgent waiter.
 
+use crate::decision::Rule;
 use crate::engine::Engine;
 use crate::state::{Class, T, Task};
 use crate::wake::Waker;
@@ -63,6 +64,7 @@ impl Engine<'_> {
         }
         if let Some(top) = self.top_waiter(lock).filter(|&top| top != t) {
             let cpu = self.task(t).cpu;
+            self.rule = Rule::LockReleased;
             self.wake(top, Waker::Task(cpu));
         }
     }
@@ -78,6 +80,7 @@ impl Engine<'_> {
         }
         self.stir(lock);
         if let Some(top) = top {
+            self.rule = Rule::LockReleased;
             self.wake(top, Waker::Task(cpu));
         }
     }
@@ -179,7 +182,7 @@ impl Engine<'_> {
             self.set_donor(cpu, x);
             self.cpus[cpu].next_class = class;
             if prio > old {
-                self.resched(cpu, 0);
+                self.resched(cpu, 0, Rule::Inherits);
             }
         } else if queued {
             self.wakeup_preempt(cpu, x, crate::fair::Join::Again);

@@ -8,6 +8,7 @@
 mod affine;
 mod balance;
 mod costs;
+mod decision;
 mod dice;
 mod donor;
 mod emit;
@@ -32,6 +33,7 @@ mod topology;
 mod wake;
 
 pub use costs::{Cost, Costs, UnknownCost};
+pub use decision::{Decision, Rule};
 pub use feed::Programs;
 pub use mechanism::{GivesUp, ImpossibleSet, Mechanisms, Setting, Switch, UnknownSwitch};
 pub use policy::{Policy, UnknownPolicy};
@@ -138,6 +140,31 @@ pub fn replay(demand: &Demand, policy: Policy, options: &Options) -> Schedule {
     let mut events = Vec::new();
     let mut programs = demand;
     let totals = replay_stream(demand, &mut programs, policy, options, &mut |e| events.push(e));
+    schedule(demand, policy, events, totals)
+}
+
+/// As [`replay`], with the rule behind each event of the schedule, in their order.
+///
+/// # Panics
+///
+/// As [`replay`].
+#[must_use]
+pub fn replay_with_rules(
+    demand: &Demand,
+    policy: Policy,
+    options: &Options,
+) -> (Schedule, Vec<Decision>) {
+    let (mut events, mut decisions) = (Vec::new(), Vec::new());
+    let mut programs = demand;
+    let mut sink = |event, decision| {
+        events.push(event);
+        decisions.push(decision);
+    };
+    let totals = run(demand, &mut programs, policy, options, &mut sink);
+    (schedule(demand, policy, events, totals), decisions)
+}
+
+fn schedule(demand: &Demand, policy: Policy, events: Vec<Event>, totals: Totals) -> Schedule {
     let recording = Recording {
         format: Some(FormatInfo {
             name: format!("replay under {policy}"),
@@ -167,6 +194,16 @@ pub fn replay_stream(
     policy: Policy,
     options: &Options,
     sink: &mut dyn FnMut(Event),
+) -> Totals {
+    run(demand, programs, policy, options, &mut |event, _| sink(event))
+}
+
+fn run(
+    demand: &Demand,
+    programs: &mut dyn Programs,
+    policy: Policy,
+    options: &Options,
+    sink: &mut dyn FnMut(Event, Decision),
 ) -> Totals {
     let mechanisms = options.mechanisms.unwrap_or_else(|| policy.mechanisms());
     let ends = Ends { programs, sink };

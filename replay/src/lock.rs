@@ -1,5 +1,6 @@
 //! `mutex_lock` and `mutex_unlock` as a task walks through them (kernel model 3.2, 3.3).
 
+use crate::decision::Rule;
 use crate::engine::Engine;
 use crate::rule::mutex::Want;
 use crate::sched::Entry;
@@ -36,7 +37,7 @@ impl Engine<'_> {
         }
         self.emit_spinning(cpu, lock);
         if self.try_lock_of(t, lock, Want::Lock) {
-            self.emit_end(cpu, lock);
+            self.emit_end(cpu, lock, Rule::LockTaken);
             return true;
         }
         if self.may_spin(cpu, lock) {
@@ -165,6 +166,7 @@ impl Engine<'_> {
         if queued_donor && m.proxy_execution && m.gives_up == crate::mechanism::GivesUp::Head {
             self.tasks[p as usize].asleep = None;
         } else {
+            self.rule = Rule::Signalled;
             self.wake(p, waker);
         }
     }
@@ -172,7 +174,7 @@ impl Engine<'_> {
     /// Step 3 and 4: last attempt, then the wait list.
     pub(crate) fn lock_enqueue(&mut self, cpu: usize, t: T, lock: LockIndex) -> bool {
         if self.try_lock_of(t, lock, Want::Lock) {
-            self.emit_end(cpu, lock);
+            self.emit_end(cpu, lock, Rule::LockTaken);
             self.set_phase(t, Phase::Program);
             return true;
         }
@@ -199,8 +201,11 @@ impl Engine<'_> {
             || self.task(t).class >= Class::Realtime
             || self.now - self.task(t).waits_since > patience;
         let want = if first && asks { Want::Handoff } else { Want::Lock };
+        let word = &self.locks[lock.index()].word;
+        let handed = word.pickup && word.owner == Some(t);
         if self.try_lock_of(t, lock, want) {
-            self.lock_acquired(cpu, t, lock);
+            let rule = if handed { Rule::LockHandedOver } else { Rule::LockTaken };
+            self.lock_acquired(cpu, t, lock, rule);
             return true;
         }
         if self.interrupted(cpu, t, lock) {
@@ -220,7 +225,7 @@ impl Engine<'_> {
                 Spin::GoOn => return false,
                 Spin::Acquired => {
                     self.n_spinning -= 1;
-                    self.lock_acquired(cpu, t, lock);
+                    self.lock_acquired(cpu, t, lock, Rule::LockTakenSpinning);
                     return true;
                 }
                 Spin::OwnerLeft | Spin::Preempted => {}
@@ -235,7 +240,7 @@ impl Engine<'_> {
     pub(crate) fn lock_requeue(&mut self, cpu: usize, t: T, lock: LockIndex) -> bool {
         self.emit_sleeping(cpu, lock);
         if self.try_lock_of(t, lock, Want::Lock) {
-            self.lock_acquired(cpu, t, lock);
+            self.lock_acquired(cpu, t, lock, Rule::LockTaken);
             return true;
         }
         self.publish_block(t, lock);
@@ -244,9 +249,9 @@ impl Engine<'_> {
     }
 
     /// Step 6, for a task on the wait list.
-    fn lock_acquired(&mut self, cpu: usize, t: T, lock: LockIndex) {
+    fn lock_acquired(&mut self, cpu: usize, t: T, lock: LockIndex, rule: Rule) {
         self.leave_waiters(t, lock);
-        self.emit_end(cpu, lock);
+        self.emit_end(cpu, lock, rule);
         self.inherit(t);
     }
 
@@ -321,6 +326,7 @@ impl Engine<'_> {
         }
         self.stir(lock);
         if let Some(n) = next {
+            self.rule = Rule::LockReleased;
             self.wake(n, Waker::Task(cpu));
         }
     }
@@ -379,7 +385,7 @@ impl Engine<'_> {
             Spin::Acquired => {
                 self.run_program(cpu);
                 self.n_spinning -= 1;
-                self.lock_acquired(cpu, t, lock);
+                self.lock_acquired(cpu, t, lock, Rule::LockTakenSpinning);
                 self.next_op(t);
             }
             Spin::OwnerLeft | Spin::Preempted => {
@@ -404,7 +410,7 @@ impl Engine<'_> {
         self.locks[lock.index()].osq.pop_front();
         if outcome == Spin::Acquired {
             self.set_phase(t, Phase::Program);
-            self.emit_end(cpu, lock);
+            self.emit_end(cpu, lock, Rule::LockTakenSpinning);
             self.next_op(t);
         } else {
             self.set_phase(t, Phase::Enqueue(lock));

@@ -1,5 +1,6 @@
 //! A running task takes its program's steps until one needs time.
 
+use crate::decision::Rule;
 use crate::engine::Engine;
 use crate::group::Goes;
 use crate::sched::Entry;
@@ -230,7 +231,7 @@ impl Engine<'_> {
         self.next_op(t);
         match op {
             Op::Contend { lock, flags } => self.emit_begin(cpu, lock, flags.0),
-            Op::Contended { lock, ret } => self.emit_contended(cpu, lock, ret),
+            Op::Contended { lock, ret } => self.emit_contended(cpu, lock, ret, Rule::SleepEnds),
             _ => {}
         }
     }
@@ -300,12 +301,14 @@ impl Engine<'_> {
             return;
         }
         self.tasks[target.index()].awaits_wake = false;
+        self.rule = Rule::ProgramWakes;
         self.wake(p, waker);
     }
 
     pub(crate) fn timer_wake(&mut self, t: T, generation: u32) {
         if self.task(t).sleep_generation == generation {
             let cpu = self.task(t).cpu;
+            self.rule = Rule::SleepEnds;
             self.wake(t, Waker::Interrupt(cpu));
         }
     }
@@ -314,7 +317,7 @@ impl Engine<'_> {
     pub(crate) fn arrive(&mut self, t: T) {
         let cpu = self.allowed_or_first(t, self.task(t).cpu);
         self.load_op(t);
-        self.wake_new(t, cpu, Waker::Interrupt(cpu));
+        self.wake_new(t, cpu, Waker::Interrupt(cpu), Rule::Arrives);
     }
 
     /// The first release after `now` of a task with releases at `phase` plus multiples of `period`.
@@ -360,7 +363,7 @@ impl Engine<'_> {
         self.tasks[p as usize].wake_cpu = cpu;
         self.tasks[p as usize].cpu = cpu;
         let dest = self.select_idlest(p, cpu);
-        self.wake_new(p, dest, Waker::Task(cpu));
+        self.wake_new(p, dest, Waker::Task(cpu), Rule::PlaceNew);
     }
 
     fn set_sched(&mut self, cpu: usize, t: T, params: SchedParams) {
@@ -393,7 +396,7 @@ impl Engine<'_> {
             self.set_donor(cpu, t);
             self.cpus[cpu].next_class = class;
         }
-        self.resched(cpu, 0);
+        self.resched(cpu, 0, Rule::ClassChanges);
     }
 
     /// Kernel model 5.11.
@@ -412,6 +415,6 @@ impl Engine<'_> {
             }
             Class::Stop | Class::Deadline | Class::Idle => {}
         }
-        self.resched(cpu, 0);
+        self.resched(cpu, 0, Rule::Yields);
     }
 }

@@ -1,5 +1,6 @@
 //! The realtime and deadline classes on one CPU.
 
+use crate::decision::Rule;
 use crate::engine::{Engine, NEVER};
 use crate::fair::Join;
 use crate::state::{Class, T, TimerKind};
@@ -59,7 +60,7 @@ impl Engine<'_> {
             && list.front() == Some(&d)
         {
             list.rotate_left(1);
-            self.resched(cpu, self.costs.slice_end);
+            self.resched(cpu, self.costs.slice_end, Rule::RoundRobin);
         }
     }
 
@@ -110,7 +111,7 @@ impl Engine<'_> {
         self.cpus[cpu].dl.remove(&key);
         let at = u64::try_from(next_period).unwrap_or(0).max(self.now);
         self.arm(at, TimerKind::Replenish(t));
-        self.resched(cpu, self.costs.slice_end);
+        self.resched(cpu, self.costs.slice_end, Rule::BudgetOver);
     }
 
     pub(crate) fn dl_replenish(&mut self, t: T) {

@@ -1,5 +1,6 @@
 //! `schedule()`: block, pick a scheduling context, walk to an execution context, switch.
 
+use crate::decision::{Decision, Rule};
 use crate::engine::{Engine, NEVER};
 use crate::fair::{Join, Leave, Protection};
 use crate::rule::walk::{Link, Owner, Step, step};
@@ -33,13 +34,20 @@ impl Engine<'_> {
         self.account(cpu);
         let prev = self.cpus[cpu].running;
         let mut prev_state = PrevState::Runnable;
+        let mut cause = std::mem::take(&mut self.cpus[cpu].cause);
         if let (Entry::Voluntary, Some(p)) = (entry, prev)
             && let Some(state) = self.task(p).asleep
         {
             prev_state = state;
+            cause = match self.task(p).phase {
+                Phase::Waiting(_) => Rule::LockSleeps,
+                Phase::Done => Rule::ProgramOver,
+                _ => Rule::ProgramSleeps,
+            };
             self.try_to_block(cpu, p);
         }
         self.cpus[cpu].hrtick_at = NEVER;
+        self.pulled = false;
         let (next, detour) = self.pick_next(cpu, prev);
         self.cpus[cpu].need_resched = false;
         self.cpus[cpu].deferred = false;
@@ -48,7 +56,8 @@ impl Engine<'_> {
         let mut work = std::mem::take(&mut self.cpus[cpu].pick_work);
         if prev != next {
             work += next.map_or(0, |t| self.arrival_cost(cpu, t));
-            self.switch(cpu, prev, prev_state, next);
+            let choice = if detour { Rule::IdleDetour } else { self.choice(cpu, next) };
+            self.switch(cpu, prev, prev_state, next, Decision { cause, choice });
         }
         if work > 0 {
             self.cpus[cpu].busy_until = self.now + work;
@@ -56,9 +65,24 @@ impl Engine<'_> {
         self.emit_donor(cpu);
         if detour {
             self.out.idle_detours += 1;
-            self.resched(cpu, self.costs.idle_detour);
+            self.resched(cpu, self.costs.idle_detour, Rule::IdleDetour);
         }
         self.arm_hrtick(cpu);
+    }
+
+    /// The rule by which `next` comes to its CPU.
+    fn choice(&self, cpu: usize, next: Option<T>) -> Rule {
+        match next {
+            None => Rule::PickIdle,
+            _ if self.pulled => Rule::NewIdle,
+            Some(_) if self.cpus[cpu].donor != next => Rule::PickOwner,
+            Some(t) => match self.task(t).class {
+                Class::Stop => Rule::PickStop,
+                Class::Deadline => Rule::PickDeadline,
+                Class::Realtime => Rule::PickRealtime,
+                Class::Fair | Class::Idle => Rule::PickFair,
+            },
+        }
     }
 
     fn pick_next(&mut self, cpu: usize, prev: Option<T>) -> (Option<T>, bool) {
@@ -70,6 +94,7 @@ impl Engine<'_> {
             self.change_donor(cpu, old, picked);
             let Some(p) = picked else {
                 if self.newidle_pull(cpu) {
+                    self.pulled = true;
                     continue;
                 }
                 return (None, false);
@@ -202,8 +227,15 @@ impl Engine<'_> {
         c.switch + moved
     }
 
-    fn switch(&mut self, cpu: usize, prev: Option<T>, state: PrevState, next: Option<T>) {
-        self.emit_switch(cpu, prev, state, next);
+    fn switch(
+        &mut self,
+        cpu: usize,
+        prev: Option<T>,
+        state: PrevState,
+        next: Option<T>,
+        decision: Decision,
+    ) {
+        self.emit_switch(cpu, prev, state, next, decision);
         if let Some(p) = prev {
             self.tasks[p as usize].on_cpu = false;
             self.tasks[p as usize].left_cpu = self.now;

@@ -1,5 +1,6 @@
 //! Which runqueue a waking task joins.
 
+use crate::decision::Rule;
 use crate::engine::Engine;
 use crate::state::{Class, T};
 use crate::wake::Waker;
@@ -37,15 +38,20 @@ impl Engine<'_> {
     /// Kernel model 4.1: `select_task_rq`.
     pub(crate) fn select_cpu(&mut self, p: T, waker: Waker) -> usize {
         let prev = self.task(p).wake_cpu;
+        self.placed = Rule::OnlyAllowed;
         if self.cpus.len() == 1 {
             return 0;
         }
+        self.placed = Rule::PlaceUrgent;
         let chosen = match self.task(p).class {
             Class::Fair => self.select_fair(p, prev, waker),
             Class::Realtime => self.select_rt(p, prev, waker),
             Class::Deadline => self.select_dl(p, prev, waker),
             Class::Stop | Class::Idle => prev,
         };
+        if !self.allowed(p, chosen) {
+            self.placed = Rule::OnlyAllowed;
+        }
         self.allowed_or_first(p, chosen)
     }
 
@@ -136,6 +142,7 @@ impl Engine<'_> {
     /// Kernel model 4.3.
     fn select_idle_sibling(&mut self, p: T, prev: usize, target: usize) -> usize {
         let fits = |e: &Self, cpu: usize| e.allowed(p, cpu) && e.is_free_for(cpu, p);
+        self.placed = Rule::IdleSearch;
         if fits(self, target) {
             return target;
         }
@@ -151,7 +158,11 @@ impl Engine<'_> {
         {
             return recent;
         }
-        self.search_cache(p, prev, target).unwrap_or(target)
+        let found = self.search_cache(p, prev, target);
+        if found.is_none() {
+            self.placed = Rule::NoIdleCpu;
+        }
+        found.unwrap_or(target)
     }
 
     /// An idle CPU of the target's cache, a whole idle core first; the busier the cache, the

@@ -1,5 +1,6 @@
 //! The fair server: fair tasks get a share of a CPU that realtime tasks would keep.
 
+use crate::decision::Rule;
 use crate::engine::{Engine, NEVER};
 use crate::state::TimerKind;
 
@@ -77,7 +78,7 @@ impl Engine<'_> {
         }
         server.active = true;
         server.rescuing = true;
-        self.resched(cpu, 0);
+        self.resched(cpu, 0, Rule::FairServer);
     }
 
     /// Fair work uses up the budget, whether the server brought it about or not.
@@ -94,7 +95,7 @@ impl Engine<'_> {
         if server.active {
             server.active = false;
             self.server_arm(cpu);
-            self.resched(cpu, self.costs.slice_end);
+            self.resched(cpu, self.costs.slice_end, Rule::FairServer);
         } else {
             // Fair tasks had their share by themselves: a new period.
             (server.deadline, server.budget) = (now + PERIOD_NS, BUDGET_NS);

@@ -1,5 +1,6 @@
 //! What the engine knows at one instant: every task, every runqueue, every lock.
 
+use crate::decision::Rule;
 use crate::feed::Window;
 use crate::rule::lag::Load;
 use crate::rule::mutex::MutexWord;
@@ -222,6 +223,8 @@ pub(crate) struct Rq {
     /// `rq->donor`: whose entitlement is spent.
     pub donor: Option<T>,
     pub need_resched: bool,
+    /// Why it was asked to reschedule.
+    pub cause: Rule,
     /// A request that waits until the running task leaves the kernel (kernel model 6.7).
     pub deferred: bool,
     /// When the request takes effect.

@@ -1,5 +1,6 @@
 //! Wakeups: who becomes runnable, where, and whether that preempts.
 
+use crate::decision::Rule;
 use crate::engine::Engine;
 use crate::fair::{Join, Leave};
 use crate::state::{Class, OnRq, T};
@@ -43,6 +44,7 @@ impl Engine<'_> {
     /// `try_to_wake_up` (kernel model 4.1 and 2.5); a no-op for a task that is not asleep.
     pub(crate) fn wake(&mut self, p: T, waker: Waker) {
         if self.task(p).asleep.is_none() {
+            self.rule = Rule::Follows;
             return;
         }
         let fields = self.wake_fields(p);
@@ -62,7 +64,7 @@ impl Engine<'_> {
                     self.wakeup_preempt(home, p, Join::Again);
                 }
                 self.local_handoff(home, p);
-                self.finish_wake(p, waker);
+                self.finish_wake(p, waker, Rule::StillQueued);
                 self.activate_parked(p, home);
                 return;
             }
@@ -92,7 +94,7 @@ impl Engine<'_> {
                 self.set_donor(home, r);
                 self.cpus[home].next_class = self.task(r).class;
             }
-            self.resched(home, self.costs.wake_busy);
+            self.resched(home, self.costs.wake_busy, Rule::DonorReturns);
             self.emit_donor(home);
         }
         self.block(home, p, Leave::AtOnce);
@@ -111,7 +113,7 @@ impl Engine<'_> {
 
     fn local_handoff(&mut self, home: usize, p: T) {
         if self.mechanisms.local_handoff_resched && self.cpus[home].donor == Some(p) {
-            self.resched(home, self.costs.wake_busy);
+            self.resched(home, self.costs.wake_busy, Rule::LockHandedOver);
         }
     }
 
@@ -128,6 +130,7 @@ impl Engine<'_> {
             self.emit(waker.cpu(), waker.context(), kind);
         }
         if orig != dest {
+            self.rule = self.placed;
             self.emit_migrate(waker.cpu(), p, orig, dest);
         }
         let task = &mut self.tasks[p as usize];
@@ -141,21 +144,21 @@ impl Engine<'_> {
         if dest != waker.cpu() && self.cpus[dest].need_resched {
             self.cpus[dest].resched_at += self.costs.ipi;
         }
-        self.finish_wake(p, waker);
+        self.finish_wake(p, waker, self.placed);
         self.push_realtime(dest, p);
         self.activate_parked(p, self.task(p).cpu);
     }
 
-    fn finish_wake(&mut self, p: T, waker: Waker) {
+    fn finish_wake(&mut self, p: T, waker: Waker, placed: Rule) {
         let task = &mut self.tasks[p as usize];
         task.is_blocked = false;
         task.asleep = None;
         let fields = self.wake_fields(p);
-        self.emit(waker.cpu(), waker.context(), SchedEvent::Wakeup(fields));
+        self.emit_by(placed, waker.cpu(), waker.context(), SchedEvent::Wakeup(fields));
     }
 
     /// First enqueue of a task.
-    pub(crate) fn wake_new(&mut self, p: T, cpu: usize, waker: Waker) {
+    pub(crate) fn wake_new(&mut self, p: T, cpu: usize, waker: Waker, placed: Rule) {
         let task = &mut self.tasks[p as usize];
         task.cpu = cpu;
         task.wake_cpu = cpu;
@@ -172,7 +175,7 @@ impl Engine<'_> {
             self.enqueue(cpu, p);
         }
         let fields = self.wake_fields(p);
-        self.emit(waker.cpu(), waker.context(), SchedEvent::WakeupNew(fields));
+        self.emit_by(placed, waker.cpu(), waker.context(), SchedEvent::WakeupNew(fields));
         self.wakeup_preempt(cpu, p, Join::New);
     }
 
@@ -188,23 +191,23 @@ impl Engine<'_> {
         };
         if class > running_class {
             self.cpus[cpu].next_class = class;
-            self.resched(cpu, delay);
+            self.resched(cpu, delay, Rule::WakeupPreempts);
             return;
         }
         if class < running_class {
             return;
         }
         let Some(donor) = self.cpus[cpu].donor else {
-            self.resched(cpu, delay);
+            self.resched(cpu, delay, Rule::WakeupPreempts);
             return;
         };
         match class {
             Class::Fair => self.fair_wakeup_preempt(cpu, p, join),
             Class::Realtime if self.task(p).prio < self.task(donor).prio => {
-                self.resched(cpu, delay)
+                self.resched(cpu, delay, Rule::WakeupPreempts);
             }
             Class::Deadline if self.task(p).dl.deadline < self.task(donor).dl.deadline => {
-                self.resched(cpu, delay);
+                self.resched(cpu, delay, Rule::WakeupPreempts);
             }
             _ => {}
         }

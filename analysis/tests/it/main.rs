@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "recordings are files")]
 
 mod any_events;
+mod divergence;
 mod episodes;
 mod ground_truth;
 mod judge;

@@ -8,8 +8,9 @@ use crate::ensemble;
 use crate::input::Input;
 use crate::outcome::{Outcome, say};
 use crate::output::Output;
-use crate::render::{attribution, comparison, headline};
+use crate::render::{attribution, comparison, divergence, headline};
 use crate::study::{CostChoice, Replayed, Study, Variant, Verdict, Weakness};
+use analysis::divergence::Side;
 use analysis::{Comparison, Part};
 use anyhow::{Result, bail};
 use model::demand::Cover;
@@ -40,6 +41,9 @@ pub(super) fn run(args: &Replay) -> Result<Outcome> {
     }
     if weaknesses.contains(&Weakness::ProxyExecutionOn) && policy != Policy::Recorded {
         return Ok(Outcome::Inconclusive);
+    }
+    if args.diverge {
+        return diverge(&study, Variant::plain(against), args);
     }
     if args.attribute && !variant.mechanisms.proxy_execution {
         bail!("--attribute takes proxy execution apart, and {} has none", variant.name);
@@ -80,6 +84,27 @@ pub(super) fn run(args: &Replay) -> Result<Outcome> {
     }
     let carries = weaknesses.is_empty() && is_faithful;
     Ok(if carries { Outcome::Done } else { Outcome::Inconclusive })
+}
+
+/// The recording beside its own replay, decision by decision.
+fn diverge(study: &Study, against: Variant, args: &Replay) -> Result<Outcome> {
+    if against.policy == Policy::Recorded {
+        bail!("--diverge compares the recording with a replay: name another policy for --against");
+    }
+    let (replayed, decisions) = study.replay_with_rules(against);
+    let side = |recording, trace, decisions| Side { recording, trace, decisions };
+    let recorded = side(&study.input.recording, &study.recorded, &[]);
+    let found =
+        analysis::divergence(recorded, side(&replayed.recording, &replayed.trace, &decisions));
+    let policy = &replayed.variant.name;
+    if args.json {
+        print_json(&divergence::as_json(&study.input.name, policy, &found))?;
+    } else {
+        let summary = analysis::summary(&study.recorded);
+        let head = headline::of_trace(&study.input.name, &study.recorded, &summary);
+        print(&format!("{head}\n{}", divergence::as_text(policy, &found)))?;
+    }
+    Ok(if study.weaknesses().is_empty() { Outcome::Done } else { Outcome::Inconclusive })
 }
 
 /// Writes a replayed schedule as ftrace text.

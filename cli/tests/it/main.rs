@@ -1,6 +1,7 @@
 //! The binary on fixtures: exit code, standard output, standard error.
 
 mod answers;
+mod divergence;
 mod guest;
 mod outputs;
 mod recording;

@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 /// last; `u64::MAX` while it has not left.
 pub(super) type Seen = BTreeMap<CpuId, u64>;
 
+/// CPU time within which a program that pins itself does so.
+const BEGINNING_NS: u64 = 10_000_000;
+
 /// A task whose affinity in the sidecar is not what the recording shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OddAffinity {
@@ -78,7 +81,13 @@ impl Affinities<'_> {
         seen: &Seen,
         ops: &mut Vec<Op>,
     ) -> (Option<CpuSet>, Option<CpuSet>) {
-        let Some(sidecar) = sidecar else { return (None, None) };
+        let Some(sidecar) = sidecar else {
+            let bound = bound_by_name(self.names.text(info.comm));
+            let fits = |cpu: &CpuId| {
+                self.machine.binary_search(cpu).is_ok() && seen.keys().all(|other| other == cpu)
+            };
+            return (bound.filter(fits).map(|cpu| CpuSet::of(&[cpu])), None);
+        };
         let mut allowed: Vec<CpuId> = sidecar.iter().map(|cpu| CpuId(*cpu)).collect();
         allowed.sort_unstable();
         allowed.dedup();
@@ -95,10 +104,30 @@ impl Affinities<'_> {
         if exists {
             narrow_after(ops, until);
         }
+        let is_inside = seen.keys().any(|cpu| allowed.binary_search(cpu).is_ok());
+        if exists && is_inside && until < BEGINNING_NS {
+            // It was born elsewhere and pinned itself: nothing odd.
+            return (set, beside);
+        }
         let task = format!("{} ({})", self.names.text(info.comm), info.tid.0);
         self.odd.push(OddAffinity { task, allowed, seen: outside });
         (set, beside)
     }
+}
+
+/// The CPU of a kernel thread that is bound to one, by its name.
+///
+/// # Source
+///
+/// `smpboot_thread_fn` in `kernel/smpboot.c`; `create_worker` in `kernel/workqueue.c`, where
+/// unbound workers are named `kworker/u`.
+fn bound_by_name(comm: &str) -> Option<CpuId> {
+    const PER_CPU: [&str; 5] = ["ksoftirqd/", "migration/", "cpuhp/", "rcuc/", "irq_work/"];
+    let number = match comm.strip_prefix("kworker/") {
+        Some(worker) => worker.split_once(':')?.0,
+        None => PER_CPU.iter().find_map(|prefix| comm.strip_prefix(prefix))?,
+    };
+    number.parse().ok().map(CpuId)
 }
 
 /// Inserts the change behind everything a program does in its first `total` ns of CPU time.
@@ -139,12 +168,13 @@ mod tests {
         (set.is_some(), ops, affinities.odd.iter().map(OddAffinity::text).collect())
     }
 
-    const RUN: Op = Op::Compute(Nanos(10));
+    const LONG: u64 = 10_000_000;
+    const RUN: Op = Op::Compute(Nanos(10 * LONG));
 
     #[test]
     fn a_task_is_pinned_where_it_was_last_seen_elsewhere() {
         let ops = [RUN, Op::Yield, RUN];
-        let (_, at_op, notes) = settled(&[1, 2], &[(0, 10), (1, 20)], &ops);
+        let (_, at_op, notes) = settled(&[1, 2], &[(0, 10 * LONG), (1, 20 * LONG)], &ops);
         assert_eq!(at_op, [RUN, Op::Yield, Op::KeepAffinity, RUN]);
         assert_eq!(
             notes,
@@ -153,10 +183,34 @@ mod tests {
               that changed; taken as allowed there until it leaves for the last time"
             ]
         );
-        let part = [Op::Compute(Nanos(4)), Op::KeepAffinity, Op::Compute(Nanos(6)), Op::Yield, RUN];
-        assert_eq!(settled(&[1], &[(0, 4)], &ops).1, part);
+        let part = [
+            Op::Compute(Nanos(4 * LONG)),
+            Op::KeepAffinity,
+            Op::Compute(Nanos(6 * LONG)),
+            Op::Yield,
+            RUN,
+        ];
+        assert_eq!(settled(&[1], &[(0, 4 * LONG)], &ops).1, part);
         assert_eq!(settled(&[1], &[(0, u64::MAX)], &ops).1, ops, "it never left");
         assert_eq!(settled(&[1], &[(1, 4)], &ops), (true, ops.to_vec(), vec![]));
+    }
+
+    #[test]
+    fn kernel_threads_of_one_cpu_are_known_by_their_names() {
+        let bound = ["kworker/3:1", "kworker/12:0H", "ksoftirqd/0", "migration/7"];
+        assert_eq!(bound.map(bound_by_name), [3, 12, 0, 7].map(|cpu| Some(CpuId(cpu))));
+        let free = ["kworker/u8:2", "kworker/R-mm", "rcu_preempt", "ksoftirqd", "migration/x", ""];
+        assert_eq!(free.map(bound_by_name), [None; 6]);
+    }
+
+    #[test]
+    fn a_program_that_pins_itself_at_once_is_not_odd() {
+        let (_, ops, notes) = settled(&[1], &[(0, 50), (1, 20 * LONG)], &[RUN]);
+        assert_eq!(
+            ops,
+            [Op::Compute(Nanos(50)), Op::KeepAffinity, Op::Compute(Nanos(10 * LONG - 50))]
+        );
+        assert_eq!(notes, [""; 0]);
     }
 
     #[test]

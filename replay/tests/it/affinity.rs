@@ -26,10 +26,10 @@ fn check(trace: &str, host: &str, expect: &Expect) {
         let at = event.at.since(demand.start).0 / 1000;
         match event.kind {
             SchedEvent::Switch { next, .. } if next.0 != 0 => {
-                let _ = writeln!(text, "{at:>6} us  {} comes to CPU {}", next.0, event.cpu.0);
+                let _ = writeln!(text, "{at} us: {} comes to CPU {}", next.0, event.cpu.0);
             }
             SchedEvent::MigrateTask { tid, dest_cpu, .. } => {
-                let _ = writeln!(text, "{at:>6} us  {} moves to CPU {}", tid.0, dest_cpu.0);
+                let _ = writeln!(text, "{at} us: {} moves to CPU {}", tid.0, dest_cpu.0);
             }
             _ => {}
         }
@@ -67,14 +67,13 @@ fn a_task_that_pins_itself_runs_elsewhere_before_and_nowhere_else_behind() {
         &trace,
         r#"{"cpus": [0, 1], "tasks": [{"tid": 5, "affinity": [1]}]}"#,
         &expect![[r#"
-            the sidecar allows t5 (5) on CPU 1, and the recording shows it on CPU 0: an affinity that changed; taken as allowed there until it leaves for the last time
-                 0 us  5 comes to CPU 0
-                 0 us  6 comes to CPU 1
-              1000 us  5 moves to CPU 1
-              1000 us  5 comes to CPU 1
-              2000 us  6 moves to CPU 0
-              2000 us  6 comes to CPU 0
-              3990 us  5 comes to CPU 1
+            0 us: 5 comes to CPU 0
+            0 us: 6 comes to CPU 1
+            1000 us: 5 moves to CPU 1
+            1000 us: 5 comes to CPU 1
+            2000 us: 6 moves to CPU 0
+            2000 us: 6 comes to CPU 0
+            3990 us: 5 comes to CPU 1
         "#]],
     );
 }
@@ -87,8 +86,8 @@ fn cpus_that_are_not_there_bind_nobody() {
         r#"{"cpus": [0, 1], "tasks": [{"tid": 5, "affinity": [7, 8, 4000000000]}]}"#,
         &expect![[r#"
             the sidecar allows t5 (5) on CPUs 7-8,4000000000, and the recording has none of these: taken as allowed everywhere
-                 0 us  5 comes to CPU 1
-              3000 us  5 comes to CPU 1
+            0 us: 5 comes to CPU 1
+            3000 us: 5 comes to CPU 1
         "#]],
     );
 }

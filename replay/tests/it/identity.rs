@@ -4,8 +4,8 @@
 //! same schedule every time.
 
 use model::demand::{Choices, Cover};
-use model::{History, Host, Recording};
-use replay::{Options, Policy};
+use model::{History, Host, Recording, SchedEvent};
+use replay::{Options, Policy, Rule};
 use std::path::{Path, PathBuf};
 
 fn is_trace(path: &Path) -> bool {
@@ -145,6 +145,36 @@ fn executed_time_is_charged_time() {
             let executed: u64 = times.iter().map(|t| t.executed.0).sum();
             let charged: u64 = times.iter().map(|t| t.charged.0).sum();
             assert_eq!(executed, charged, "{} {policy}", path.display());
+        }
+    }
+}
+
+/// The rules of a schedule change nothing in it, and every decision has one.
+#[test]
+fn every_decision_of_a_replay_has_its_rule() {
+    for path in fixtures() {
+        let (recording, host) = open(&path);
+        let (demand, _) = model::demand::extract(&recording, host.as_ref());
+        for policy in [Policy::None, Policy::Pe71, Policy::PeSleeping, Policy::Pi] {
+            let options = Options::default();
+            let (schedule, decisions) = replay::replay_with_rules(&demand, policy, &options);
+            let plain = replay::replay(&demand, policy, &options).recording.events;
+            assert_eq!(schedule.recording.events, plain);
+            assert_eq!(decisions.len(), plain.len());
+            for (event, decision) in plain.iter().zip(&decisions) {
+                let decides = matches!(
+                    event.kind,
+                    SchedEvent::Switch { .. }
+                        | SchedEvent::Waking(_)
+                        | SchedEvent::Wakeup(_)
+                        | SchedEvent::WakeupNew(_)
+                        | SchedEvent::MigrateTask { .. }
+                        | SchedEvent::ContentionBegin { .. }
+                        | SchedEvent::ContentionEnd { ret: 0, .. }
+                );
+                let is_told = ![decision.cause, decision.choice].contains(&Rule::Follows);
+                assert!(is_told || !decides, "{} under {policy}: {event:?}", path.display());
+            }
         }
     }
 }
