@@ -13,6 +13,7 @@ mod hidden;
 mod latency;
 mod machine;
 mod order;
+mod presence;
 mod priority;
 mod program;
 mod programs;
@@ -33,6 +34,7 @@ pub use extract::DemandNote;
 pub(crate) use extract::Extract;
 pub use latency::{DEEP_NS, SwitchCause, SwitchCauses};
 pub(crate) use machine::{Measures, cpus};
+pub use presence::{Presence, Turn};
 pub use programs::Choices;
 pub(crate) use programs::Programs;
 pub use rounds::Rounds;
@@ -92,6 +94,21 @@ pub enum Op {
     },
     /// Release a mutex.
     Unlock(LockIndex),
+    /// Begin to wait for a lock that the demand does not acquire by itself; how long that takes is
+    /// up to whatever comes before its [`Op::Contended`].
+    Contend {
+        /// The lock.
+        lock: LockIndex,
+        /// Its kind and the way to wait.
+        flags: LockFlags,
+    },
+    /// The wait for such a lock is over.
+    Contended {
+        /// The lock.
+        lock: LockIndex,
+        /// 0 when acquired, else `-errno`.
+        ret: i32,
+    },
     /// Wake `target`: its next [`Op::Wait`] is over, whether it has begun or not.
     Wake {
         /// The woken task.
@@ -101,7 +118,8 @@ pub enum Op {
     Wait {
         /// State while waiting.
         state: PrevState,
-        /// The lock that is waited for, when it is not a mutex and the trace names it.
+        /// The lock that is waited for, when it is not a mutex and the trace names it: that of an
+        /// [`Op::Contend`] before.
         on: Option<(LockIndex, LockFlags)>,
     },
     /// Sleep until a timer or a device ends it.

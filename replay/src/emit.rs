@@ -100,7 +100,11 @@ impl Engine<'_> {
     }
 
     pub(crate) fn emit_end(&mut self, cpu: usize, lock: LockIndex, rule: Rule) {
-        let kind = SchedEvent::ContentionEnd { lock: self.lock_id(lock), ret: 0 };
+        self.emit_contended(cpu, lock, 0, rule);
+    }
+
+    pub(crate) fn emit_contended(&mut self, cpu: usize, lock: LockIndex, ret: i32, rule: Rule) {
+        let kind = SchedEvent::ContentionEnd { lock: self.lock_id(lock), ret };
         self.emit_by(rule, cpu, Context::Task, kind);
     }
 

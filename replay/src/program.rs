@@ -7,7 +7,7 @@ use crate::sched::Entry;
 use crate::state::{Class, Phase, T, Task, TimerKind};
 use crate::wake::Waker;
 use model::demand::{LockIndex, SleepEnd};
-use model::{Context, LockFlags, Nanos, Op, PrevState, SchedEvent, SchedParams, TaskId};
+use model::{Context, Nanos, Op, PrevState, SchedEvent, SchedParams, TaskId};
 
 /// Whether the recording has a critical section after a trylock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,11 +98,6 @@ impl Engine<'_> {
                 if self.lock_requeue(cpu, t, lock) {
                     self.next_op(t);
                 }
-                true
-            }
-            Phase::LeaveLock(lock) => {
-                self.emit_end(cpu, lock, Rule::SleepEnds);
-                self.set_phase(t, Phase::Program);
                 true
             }
             Phase::Done => {
@@ -207,8 +202,9 @@ impl Engine<'_> {
                 self.next_op(t);
                 self.wake_target(target, Waker::Task(cpu));
             }
-            Op::Wait { state, on } => self.wait(cpu, t, state, on),
-            Op::Sleep { until, state, on } => self.sleep(cpu, t, until, state, on),
+            Op::Contend { .. } | Op::Contended { .. } => self.other_lock(cpu, t, op),
+            Op::Wait { state, .. } => self.wait(cpu, t, state),
+            Op::Sleep { until, state, .. } => self.sleep(cpu, t, until, state),
             Op::Fork { child } => {
                 self.next_op(t);
                 self.fork(cpu, child);
@@ -228,6 +224,16 @@ impl Engine<'_> {
             Op::Exit => self.leave(cpu, t, PrevState::Dead),
         }
         true
+    }
+
+    /// A wait for a lock that the demand does not acquire begins or ends; in between it sleeps.
+    fn other_lock(&mut self, cpu: usize, t: T, op: Op) {
+        self.next_op(t);
+        match op {
+            Op::Contend { lock, flags } => self.emit_begin(cpu, lock, flags.0),
+            Op::Contended { lock, ret } => self.emit_contended(cpu, lock, ret, Rule::SleepEnds),
+            _ => {}
+        }
     }
 
     fn leave(&mut self, cpu: usize, t: T, state: PrevState) {
@@ -251,24 +257,17 @@ impl Engine<'_> {
         self.next_op(t);
     }
 
-    fn wait(&mut self, cpu: usize, t: T, state: PrevState, on: Option<(LockIndex, LockFlags)>) {
+    fn wait(&mut self, cpu: usize, t: T, state: PrevState) {
         self.next_op(t);
         if self.task(t).wakes_early > 0 {
             self.tasks[t as usize].wakes_early -= 1;
             return;
         }
         self.tasks[t as usize].awaits_wake = true;
-        self.go_to_sleep(cpu, t, state, on);
+        self.go_to_sleep(cpu, t, state);
     }
 
-    fn sleep(
-        &mut self,
-        cpu: usize,
-        t: T,
-        until: SleepEnd,
-        state: PrevState,
-        on: Option<(LockIndex, LockFlags)>,
-    ) {
+    fn sleep(&mut self, cpu: usize, t: T, until: SleepEnd, state: PrevState) {
         let end = match until {
             SleepEnd::After(span) => self.now.saturating_add(span.0),
             SleepEnd::At(at) => at.0,
@@ -279,7 +278,7 @@ impl Engine<'_> {
             return;
         }
         self.arm_sleep(t, end);
-        self.go_to_sleep(cpu, t, state, on);
+        self.go_to_sleep(cpu, t, state);
     }
 
     fn arm_sleep(&mut self, t: T, end: u64) {
@@ -288,17 +287,7 @@ impl Engine<'_> {
         self.arm(end, TimerKind::Wake(t, generation));
     }
 
-    fn go_to_sleep(
-        &mut self,
-        cpu: usize,
-        t: T,
-        state: PrevState,
-        on: Option<(LockIndex, LockFlags)>,
-    ) {
-        if let Some((lock, flags)) = on {
-            self.emit_begin(cpu, lock, flags.0);
-            self.set_phase(t, Phase::LeaveLock(lock));
-        }
+    fn go_to_sleep(&mut self, cpu: usize, t: T, state: PrevState) {
         self.tasks[t as usize].asleep = Some(state);
         self.schedule(cpu, Entry::Voluntary);
     }

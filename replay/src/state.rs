@@ -46,8 +46,6 @@ pub(crate) enum Phase {
     SpinQueued(LockIndex),
     /// Head of the wait list, gave up spinning.
     Requeue(LockIndex),
-    /// Back from an [`Op::Wait`] or [`Op::Sleep`] on a lock that is not a mutex.
-    LeaveLock(LockIndex),
     /// Its program is over.
     Done,
 }

@@ -66,6 +66,8 @@
 //! its `unlock`, and nothing else; a `lock-interruptible` that a signal ends skips all up to its
 //! `unlock`. After a `trylock-failed` there is no section: whoever gets the lock there gives it back.
 //! `sleep-every 10 3.5` sleeps until the next of the releases 10 ms apart of which one is at 3.5.
+//! `contend M` and `contended M` are the two ends of a wait for a lock that the task does not
+//! acquire by itself (`as FLAGS` says how it waits, `ret N` that it failed).
 //! A sleep and a `wait` may name their state and a lock that is waited for: `wait D`,
 //! `sleep 5 D on m as read`. States are the letters of `sched_switch`; without one it is `S`.
 //! A task exits after its last step, unless `...` follows: then it goes on, but nobody knows how.

@@ -41,6 +41,9 @@ impl Extract<'_> {
             b.failed_entry = Some(b.push(at, Op::Lock(lock)));
             b.held.push(lock);
         }
+        if !is_mutex {
+            b.push(at, Op::Contend { lock, flags });
+        }
         b.entered = None;
         b.contending =
             Some(Contending { lock, flags, spinning: is_mutex && flags.has(LockFlags::SPIN) });
@@ -58,8 +61,11 @@ impl Extract<'_> {
         b.run_to(at);
         let Some(was) = b.contending.filter(|c| c.lock == index) else { return };
         b.contending = None;
-        if self.cover.has(was.flags) && ret != 0 {
+        let is_own = self.cover.has(was.flags);
+        if is_own && ret != 0 {
             self.lock_failed(e);
+        } else if !is_own && let Some(b) = self.current(e) {
+            b.push(at, Op::Contended { lock: index, ret });
         }
     }
 

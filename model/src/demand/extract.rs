@@ -1,10 +1,11 @@
 //! What every task did, in the order of the events: programs without guesses.
 
 use super::contention::Cover;
+use super::presence::{Presence, Turn};
 use super::program::{Asleep, Build};
 use super::{Arrival, DemandLock, Interrupts, LockIndex, Op};
 use crate::{
-    Context, CpuId, Event, Host, LockFlags, LockId, Names, Nanos, PrevState, SchedEvent, TaskId,
+    Context, Event, Host, LockFlags, LockId, Names, Nanos, PrevState, SchedEvent, TaskId,
     TaskTracker, Tid, Timestamp,
 };
 use std::collections::BTreeMap;
@@ -39,7 +40,7 @@ pub(crate) struct Extract<'r> {
     /// Lent by the walk.
     pub(super) tracker: TaskTracker,
     pub(super) builds: Vec<Build>,
-    pub(super) running: BTreeMap<CpuId, Tid>,
+    pub(super) presence: Presence,
     pub(super) locks: Vec<DemandLock>,
     pub(super) lock_index: BTreeMap<LockId, LockIndex>,
     pub(super) has_mutex_calls: bool,
@@ -64,7 +65,7 @@ impl<'r> Extract<'r> {
             host,
             tracker: TaskTracker::default(),
             builds: Vec::new(),
-            running: BTreeMap::new(),
+            presence: Presence::default(),
             locks: Vec::new(),
             lock_index: BTreeMap::new(),
             has_mutex_calls,
@@ -86,10 +87,7 @@ impl<'r> Extract<'r> {
 
     fn event(&mut self, e: &Event, overhead: Nanos) {
         let at = e.at.0;
-        if !matches!(e.kind, SchedEvent::Switch { .. }) {
-            // Whoever it names as running is running.
-            self.current(e);
-        }
+        self.turns(e);
         match e.kind {
             SchedEvent::Switch { .. } => self.switch(e, overhead),
             SchedEvent::Waking(w) => self.waking(e, w.tid),
@@ -140,53 +138,50 @@ impl<'r> Extract<'r> {
         self.tracker.id(tid)
     }
 
-    /// The build of the task in whose context the event was recorded, made running if unknown.
+    /// The build of the task in whose context the event was recorded.
     pub(super) fn current(&mut self, e: &Event) -> Option<&mut Build> {
         if matches!(e.context, Context::HardIrq | Context::SoftIrq) {
             return None;
         }
         let id = self.id(e.tid)?;
-        let start = self.first_seen(e);
+        Some(&mut self.builds[id.index()])
+    }
+
+    /// Takes note of who turns out to be on a CPU, or not to be there any more.
+    fn turns(&mut self, e: &Event) {
+        for turn in self.presence.observe(e, &self.tracker) {
+            match turn {
+                Turn::Vanished(id) => self.vanish(id, e.at.0),
+                Turn::Found(id, since) => self.found(id, e, since),
+                // The switch itself is taken up with the event.
+                Turn::Left(_) | Turn::Came(_) => {}
+            }
+        }
+    }
+
+    /// A task is on a CPU, and how it came there is not in the trace.
+    fn found(&mut self, id: TaskId, e: &Event, since: Timestamp) {
         if self.builds[id.index()].asleep.is_some() {
             self.count(DemandNote::WakeupMissing);
             self.wake_by_interrupt(id, e.at.0);
         }
         let b = &mut self.builds[id.index()];
         if b.arrival.is_none() {
-            b.arrival = Some(Arrival::At(Timestamp(start), e.cpu));
-            b.on_cpu = Some(start);
+            b.arrival = Some(Arrival::At(since, e.cpu));
             b.seen.insert(e.cpu, u64::MAX);
-        } else if b.on_cpu.is_none() {
-            // How it came to its CPU is not in the trace.
-            b.on_cpu = Some(e.at.0);
-            b.since = e.at.0;
-            b.total_before = b.total;
         }
-        Some(b)
+        b.come(since.0);
     }
 
     /// A CPU is left by another task than the one that came to it: that one's own leaving is
     /// missing. Nothing is known of it after its last event; it counts as asleep until it is seen.
-    fn vanish(&mut self, e: &Event, prev: Tid) {
-        let Some(tid) = self.running.get(&e.cpu).copied().filter(|tid| *tid != prev) else {
-            return;
-        };
-        let Some(id) = self.id(tid) else { return };
+    fn vanish(&mut self, id: TaskId, at: u64) {
         let b = &mut self.builds[id.index()];
-        if b.on_cpu.take().is_none() || b.asleep.is_some() {
-            return;
-        }
+        b.on_cpu = None;
+        self.stretches.push(b.leave());
         let state = PrevState::Interruptible;
-        b.asleep = Some(Asleep { since: e.at.0, state, on: None, in_mutex: false, timer: None });
+        b.asleep = Some(Asleep { since: at, state, on: None, in_mutex: false, timer: None });
         self.count(DemandNote::SwitchMissing);
-    }
-
-    /// Since when a task may have been running that the trace has not named so far.
-    ///
-    /// Before the first switch of a CPU it is whoever was there from the start; later on it came
-    /// from nowhere, and nothing is known of it before.
-    fn first_seen(&self, e: &Event) -> u64 {
-        if self.running.contains_key(&e.cpu) { e.at.0 } else { self.start }
     }
 
     pub(super) fn lock(&mut self, lock: LockId, flags: LockFlags) -> LockIndex {
@@ -203,20 +198,14 @@ impl<'r> Extract<'r> {
             return;
         };
         let at = e.at.0;
-        self.vanish(e, prev);
         if let Some(id) = self.id(prev) {
             self.sched_change_since_came(id, prev_prio, at);
-            let start = self.first_seen(e);
             let b = &mut self.builds[id.index()];
-            if b.arrival.is_none() {
-                b.arrival = Some(Arrival::At(Timestamp(start), e.cpu));
-                b.on_cpu = Some(start);
-            }
             b.run_to(at);
             b.on_cpu = None;
             match prev_state {
                 PrevState::Runnable | PrevState::Preempted => {
-                    b.forget(overhead.0, at);
+                    b.forget(overhead.0);
                 }
                 PrevState::Dead => {
                     b.push(at, Op::Exit);
@@ -225,10 +214,8 @@ impl<'r> Extract<'r> {
                 state => self.fall_asleep(id, at, state),
             }
             let b = &mut self.builds[id.index()];
-            self.stretches.push(Nanos(b.total.saturating_sub(b.total_before)));
-            b.total_before = b.total;
+            self.stretches.push(b.leave());
             b.seen.insert(e.cpu, b.total);
-            b.since = u64::MAX;
         }
         if let Some(id) = self.id(next) {
             // Nobody woke it: it has been queued from the start.
@@ -243,13 +230,9 @@ impl<'r> Extract<'r> {
             }
             self.sched_change(id, next_prio, at);
             let b = &mut self.builds[id.index()];
-            b.on_cpu = Some(at);
-            b.since = at;
-            b.total_before = b.total;
-            b.came = (b.place(), at);
+            b.come(at);
             b.seen.insert(e.cpu, u64::MAX);
         }
-        self.running.insert(e.cpu, next);
     }
 
     fn fall_asleep(&mut self, id: TaskId, at: u64, state: PrevState) {

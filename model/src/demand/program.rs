@@ -2,7 +2,7 @@
 
 use super::sleep::TimerSleep;
 use super::{Arrival, LockIndex, Op, SchedParams};
-use crate::{LockFlags, Nanos, PrevState};
+use crate::{LockFlags, Nanos, PrevState, TaskId};
 
 /// A wait that a task has begun.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +14,15 @@ pub(super) struct Asleep {
     pub(super) in_mutex: bool,
     /// A timer of its own was armed (expiry, when, CPU time at that moment).
     pub(super) timer: Option<(u64, u64, u64)>,
+}
+
+/// A wakeup by a task of somebody who is still on a CPU, perhaps on its way to sleep.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EarlyWake {
+    pub(super) waker: TaskId,
+    /// When, and where the waker's program was.
+    pub(super) at: u64,
+    pub(super) place: Place,
 }
 
 /// A `contention_begin` without its end.
@@ -68,11 +77,10 @@ pub(super) struct Build {
     pub(super) on_cpu: Option<u64>,
     /// CPU time when it came to its CPU.
     pub(super) total_before: u64,
-    /// When it came to its CPU.
-    pub(super) since: u64,
     /// CPU time since the beginning.
     pub(super) total: u64,
     pub(super) asleep: Option<Asleep>,
+    pub(super) early_wake: Option<EarlyWake>,
     pub(super) contending: Option<Contending>,
     pub(super) entered: Option<LockIndex>,
     /// The step of its latest attempt to get a lock.
@@ -92,9 +100,27 @@ pub(super) struct Build {
 }
 
 impl Build {
+    /// It comes to a CPU.
+    pub(super) fn come(&mut self, at: u64) {
+        self.on_cpu = Some(at);
+        self.total_before = self.total;
+        self.came = (self.place(), at);
+    }
+
+    /// It has left its CPU: how long its program ran there.
+    pub(super) fn leave(&mut self) -> Nanos {
+        let span = self.total.saturating_sub(self.total_before);
+        self.total_before = self.total;
+        Nanos(span)
+    }
+
+    pub(super) fn is_spinning(&self) -> bool {
+        self.contending.is_some_and(|c| c.spinning)
+    }
+
     /// Adds the CPU time up to `at`, unless it was spinning.
     pub(super) fn run_to(&mut self, at: u64) {
-        let spinning = self.contending.is_some_and(|c| c.spinning);
+        let spinning = self.is_spinning();
         let Some(since) = self.on_cpu.replace(at) else {
             self.on_cpu = None;
             return;
@@ -111,14 +137,14 @@ impl Build {
         self.total += at - since;
     }
 
-    /// Takes back CPU time that was the kernel's own on its way to a switch at `at`.
+    /// Takes back CPU time that was the kernel's own on its way to a switch.
     ///
-    /// Spinning was never counted, nor is what went before the latest interaction touched.
-    pub(super) fn forget(&mut self, overhead: u64, at: u64) {
-        let spinning = self.contending.is_some_and(|c| c.spinning);
-        let stint = at.saturating_sub(self.since);
+    /// Spinning was never counted, nor is what went before the latest interaction touched, nor what
+    /// an earlier stretch on a CPU counted.
+    pub(super) fn forget(&mut self, overhead: u64) {
+        let counted = self.total.saturating_sub(self.total_before);
         let compute = self.total - self.steps.last().map_or(0, |s| s.total).min(self.total);
-        let overhead = if spinning { 0 } else { overhead.min(stint).min(compute) };
+        let overhead = if self.is_spinning() { 0 } else { overhead.min(counted).min(compute) };
         self.total -= overhead;
     }
 
@@ -141,6 +167,7 @@ impl Build {
         {
             *index += usize::from(*index >= n);
         }
+        self.came.0.step += usize::from(self.came.0.step > n);
     }
 
     /// CPU time used up to a moment.
@@ -166,7 +193,14 @@ impl Build {
         self.place_of(self.steps.partition_point(|s| s.at < at), at)
     }
 
+    /// Who is asleep when the recording begins does nothing before that sleep is over.
+    fn since_arrival(&self, step: usize) -> usize {
+        let is_asleep = matches!(self.arrival, Some(Arrival::Asleep(_)));
+        step.max(usize::from(is_asleep && !self.steps.is_empty()))
+    }
+
     fn place_of(&self, step: usize, at: u64) -> Place {
+        let step = self.since_arrival(step);
         let total = self.total_at(at);
         let least = step.checked_sub(1).map_or(0, |n| self.steps[n].total);
         let most = self.steps.get(step).map_or(self.total, |s| s.total);
@@ -175,12 +209,14 @@ impl Build {
 
     /// Where it had used `total` ns, behind the interactions that stand there.
     pub(super) fn place_behind(&self, total: u64) -> Place {
-        Place { step: self.steps.partition_point(|s| s.total <= total), total }
+        let step = self.steps.partition_point(|s| s.total <= total);
+        Place { step: self.since_arrival(step), total }
     }
 
     /// Where it had used `total` ns, before the interactions that stand there.
     pub(super) fn place_before(&self, total: u64) -> Place {
-        Place { step: self.steps.partition_point(|s| s.total < total), total }
+        let step = self.steps.partition_point(|s| s.total < total);
+        Place { step: self.since_arrival(step), total }
     }
 
     /// CPU time at its last sleep, mutexes aside, before a place; 0 where there is none.

@@ -95,6 +95,8 @@ fn rounds(ops: &[Op], holds: &[LockIndex], is_end: impl Fn(&Op) -> bool) -> Opti
                 | Op::Lock(_)
                 | Op::TryLock { .. }
                 | Op::Unlock(_)
+                | Op::Contend { .. }
+                | Op::Contended { .. }
                 | Op::Yield
                 | Op::Sleep { until: SleepEnd::After(_), .. }
         )

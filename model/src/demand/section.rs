@@ -28,7 +28,8 @@ pub(super) struct Held {
 pub(super) struct Known {
     /// Their CPU times, sorted.
     lengths: BTreeMap<Key, Vec<u64>>,
-    /// CPU times from a release to the next time that the same task asks for the lock, sorted.
+    /// CPU times from a release to the next time that the same task asks for the lock, sorted;
+    /// where they vary less than the lengths.
     gaps: BTreeMap<Key, Vec<u64>>,
     /// Those in which their tasks do not sleep.
     awake: BTreeSet<Key>,
@@ -56,6 +57,11 @@ impl Known {
                 known.awake.insert(*key);
             }
         }
+        let lengths = &known.lengths;
+        known.gaps.retain(|key, gaps| {
+            let is_steadier = |lengths| hidden::scatter(gaps) < hidden::scatter(lengths);
+            gaps.len() >= FEWEST && lengths.get(key).is_none_or(|lengths| is_steadier(lengths))
+        });
         known
     }
 
@@ -99,12 +105,7 @@ impl Known {
 
     /// The usual time between sections, where it varies less than their lengths.
     fn gap(&self, key: Key, percentile: usize) -> Option<u64> {
-        let gaps = self.gaps.get(&key).filter(|gaps| gaps.len() >= FEWEST)?;
-        let is_steadier = match self.lengths.get(&key) {
-            Some(lengths) => hidden::scatter(gaps)? < hidden::scatter(lengths)?,
-            None => true,
-        };
-        hidden::at_percentile(gaps, 100 - percentile.min(100)).filter(|_| is_steadier)
+        hidden::at_percentile(self.gaps.get(&key)?, 100 - percentile.min(100))
     }
 
     /// Locks in whose sections tasks of this name do not sleep.

@@ -1,7 +1,7 @@
 //! Wakeups: what a task waited for is over, and who ended it.
 
 use super::extract::{DemandNote, Extract};
-use super::program::Asleep;
+use super::program::{Asleep, EarlyWake};
 use super::sleep::TimerSleep;
 use super::{Arrival, Op, SleepEnd};
 use crate::{Context, CpuId, Event, Nanos, PrevState, SchedEvent, TaskId, Tid};
@@ -15,7 +15,10 @@ impl Extract<'_> {
             self.first_wake(e, id);
             return;
         }
-        let Some(asleep) = b.asleep else { return };
+        let Some(asleep) = b.asleep else {
+            self.early_wake(e, id);
+            return;
+        };
         if asleep.in_mutex {
             self.builds[id.index()].asleep = None;
             return;
@@ -25,6 +28,28 @@ impl Extract<'_> {
             return;
         };
         self.wake_by_task(waker, id, at);
+    }
+
+    /// A task wakes somebody who is still on a CPU. If that one does not go to sleep before it
+    /// arrives on a runqueue, nothing has ended by this.
+    fn early_wake(&mut self, e: &Event, id: TaskId) {
+        let waker = self.id(e.tid).filter(|w| *w != id && e.context == Context::Task);
+        let early = waker.filter(|_| self.presence.is_on_cpu(id)).map(|waker| {
+            let w = &mut self.builds[waker.index()];
+            w.run_to(e.at.0);
+            EarlyWake { waker, at: e.at.0, place: w.place() }
+        });
+        self.builds[id.index()].early_wake = early;
+    }
+
+    /// Who was woken on its way to sleep arrives: its wait was over before it began.
+    fn arrive_early(&mut self, id: TaskId) {
+        let b = &mut self.builds[id.index()];
+        let Some(EarlyWake { waker, at, place }) = b.early_wake.take() else { return };
+        let Some(asleep) = b.asleep.take_if(|asleep| !asleep.in_mutex) else { return };
+        b.push(asleep.since, Op::Wait { state: asleep.state, on: asleep.on });
+        b.wakes.push(asleep.since);
+        self.builds[waker.index()].insert(place, at, Op::Wake { target: id });
     }
 
     /// The task that wakes, when a task does.
@@ -39,7 +64,9 @@ impl Extract<'_> {
             Context::Task => self.id(e.tid),
             Context::Unknown => {
                 self.count(DemandNote::WakerContextGuessed);
-                let id = self.id(e.tid).filter(|_| timer.is_none())?;
+                // Who spins for a mutex wakes nobody: an interrupt came.
+                let spins = |id: &TaskId| self.builds[id.index()].is_spinning();
+                let id = self.id(e.tid).filter(|id| timer.is_none() && !spins(id))?;
                 let name = self.tracker.tasks()[id.index()].comm;
                 (!self.interrupts.wake(target, name)).then_some(id)
             }
@@ -107,6 +134,7 @@ impl Extract<'_> {
             b.arrival = Some(Arrival::At(e.at, fields.target_cpu));
             b.wakes.push(e.at.0);
         }
+        self.arrive_early(id);
         self.wake_by_interrupt(id, e.at.0);
     }
 

@@ -100,6 +100,8 @@ fn op(step: &Step) -> Option<Op> {
         Step::Trylock(n) => Op::TryLock { lock: lock_index(n), acquired: true },
         Step::TrylockFailed(n) => Op::TryLock { lock: lock_index(n), acquired: false },
         Step::Unlock(n) => Op::Unlock(lock_index(n)),
+        Step::Contend(n, flags) => Op::Contend { lock: lock_index(n), flags },
+        Step::Contended(n, ret) => Op::Contended { lock: lock_index(n), ret },
         Step::Sleep(span, how) => sleep(SleepEnd::After(span), how),
         Step::SleepUntil(time, how) => sleep(SleepEnd::At(time), how),
         Step::SleepEvery { period, phase, asleep } => {

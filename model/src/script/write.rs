@@ -173,6 +173,8 @@ fn step(op: Op) -> Step {
         Op::TryLock { lock, acquired: true } => Step::Trylock(lock.index()),
         Op::TryLock { lock, acquired: false } => Step::TrylockFailed(lock.index()),
         Op::Unlock(lock) => Step::Unlock(lock.index()),
+        Op::Contend { lock, flags } => Step::Contend(lock.index(), flags),
+        Op::Contended { lock, ret } => Step::Contended(lock.index(), ret),
         Op::Wake { target } => Step::Wake(target.index()),
         Op::Signal { target } => Step::Signal(target.index()),
         Op::Fork { child } => Step::Fork(child.index()),

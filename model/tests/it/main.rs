@@ -8,6 +8,7 @@ mod grammar;
 mod listing;
 mod odd;
 mod owners;
+mod programs;
 mod promises;
 mod read_owners;
 mod recorded;

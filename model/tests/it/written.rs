@@ -110,7 +110,7 @@ impl Maker {
 
     fn op(&mut self) -> Op {
         let (state, on) = self.asleep();
-        match self.dice.roll(16) {
+        match self.dice.roll(18) {
             0 => Op::Compute(self.span()),
             1 => Op::Lock(self.lock()),
             2 => Op::LockInterruptible(self.lock()),
@@ -129,6 +129,8 @@ impl Maker {
             12 => Op::SetSched(self.params()),
             13 => Op::Yield,
             14 => Op::KeepAffinity,
+            15 => Op::Contend { lock: self.lock(), flags: self.flags() },
+            16 => Op::Contended { lock: self.lock(), ret: self.signed() },
             _ => Op::Exit,
         }
     }

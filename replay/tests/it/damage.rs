@@ -9,6 +9,8 @@ use trace_formats::{Limits, read_with};
 fn replayed(bytes: &[u8], host: Option<&Host>) -> u32 {
     let Ok(recording) = read_with(bytes, &Limits { unpacked: 64 << 20 }) else { return 0 };
     let (demand, _) = model::demand::extract(&recording, host);
+    // Whether it gives back what is left is not the question here.
+    let _ = replay::recorded(&demand, &recording);
     let mut schedules = 0;
     for policy in [Policy::None, Policy::Pe73] {
         let schedule = replay::replay(&demand, policy, &Options::default());

@@ -3,12 +3,15 @@
 //! `recorded` must give a recording back to the nanosecond, and the same demand must give the
 //! same schedule every time.
 
-use model::{Event, Host, Recording, SchedEvent};
+use model::demand::{Choices, Cover};
+use model::{History, Host, Recording, SchedEvent};
 use replay::{Options, Policy, Rule};
 use std::path::{Path, PathBuf};
 
 pub(crate) fn is_trace(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e == "dat" || e == "data" || e == "txt")
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = name.strip_suffix(".zst").unwrap_or(&name);
+    [".dat", ".data", ".txt"].iter().any(|end| name.ends_with(end)) && name != "owner-truth.txt"
 }
 
 /// Recordings of the repository, without those whose schedule holds invisible donors.
@@ -17,12 +20,12 @@ fn fixtures() -> Vec<PathBuf> {
     all.filter(|p| is_trace(p) && !p.display().to_string().contains("proxy-on")).collect()
 }
 
-/// Recordings beside the repository, made with proxy execution off; empty where there are none.
-fn ground_truth() -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/ground-truth");
+/// Recordings in folders beside the repository; empty where there are none.
+fn shared(folders: &[String]) -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared");
     let mut list = Vec::new();
-    for run in ["uni/off-1", "uni/full-1", "smp/off-1", "smp/full-1"] {
-        let Ok(entries) = std::fs::read_dir(root.join(run)) else { continue };
+    for folder in folders {
+        let Ok(entries) = std::fs::read_dir(root.join(folder)) else { continue };
         list.extend(entries.flatten().map(|e| e.path()).filter(|p| is_trace(p)));
     }
     list.sort();
@@ -38,56 +41,86 @@ pub(crate) fn open(path: &Path) -> (Recording, Option<Host>) {
     (recording, host)
 }
 
-fn check_identity(path: &Path) {
-    let (recording, host) = open(path);
-    let (demand, _) = model::demand::extract(&recording, host.as_ref());
-    let (schedule, divergence) = replay::recorded(&demand, &recording);
-    assert_eq!(divergence, None, "{}", path.display());
-    // The schedule itself: every switch, at its time, on its CPU.
-    let switches = |events: &[Event]| -> Vec<Event> {
-        let is_switch = |e: &&Event| matches!(e.kind, SchedEvent::Switch { .. });
-        let mut list: Vec<Event> = events.iter().filter(is_switch).copied().collect();
-        list.sort_by_key(|e| (e.at, e.cpu));
-        list
-    };
-    assert_eq!(
-        switches(&recording.events),
-        switches(&schedule.recording.events),
-        "{}",
-        path.display()
-    );
+fn check_identity(path: &Path, recording: &Recording, host: Option<&Host>) {
+    let (demand, _) = model::demand::extract(recording, host);
+    let (schedule, divergence) = replay::recorded(&demand, recording);
+    assert_eq!(divergence.map(|d| d.to_string()), None, "{}", path.display());
+    // The schedule itself: every event, at its time, on its CPU.
+    assert!(schedule.recording.events == recording.events, "{}", path.display());
+}
+
+/// Plays all of a list back, and says how many that were.
+#[expect(clippy::print_stderr, reason = "a test that skips something says so")]
+fn check_all(what: &str, list: &[PathBuf]) {
+    if list.is_empty() {
+        eprintln!("SKIPPED: no {what} beside the repository");
+    }
+    let (mut count, mut events) = (0, 0);
+    for path in list {
+        let (recording, host) = open(path);
+        check_identity(path, &recording, host.as_ref());
+        (count, events) = (count + 1, events + recording.events.len());
+    }
+    eprintln!("{what}: {count} recordings with {events} events come back as they were");
+}
+
+fn runs(machine: &str, kinds: &[&str]) -> Vec<String> {
+    let run = |kind: &&str| (1..=3).map(move |n| format!("{kind}-{n}")).collect::<Vec<_>>();
+    let runs = kinds.iter().flat_map(run);
+    runs.map(|run| format!("ground-truth/{machine}/{run}")).collect()
 }
 
 #[test]
 fn recorded_gives_every_fixture_back() {
-    let list = fixtures();
-    assert!(list.len() >= 8, "{list:?}");
-    list.iter().for_each(|path| check_identity(path));
+    let mut list = fixtures();
+    list.push(fixtures::path("recorded/localhandoff-proxy-on.dat"));
+    assert!(list.len() >= 11, "{list:?}");
+    check_all("fixtures", &list);
 }
 
+/// Where a demand acquires other locks than mutexes itself, their waits are acquisitions.
 #[test]
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
-fn recorded_gives_the_ground_truth_back() {
-    let list = ground_truth();
-    if list.is_empty() {
-        eprintln!("skipped: no ground-truth recordings beside the repository");
+fn recorded_gives_covered_locks_back() {
+    let cover = Cover { rwsem: true, pi_futex: true };
+    for name in ["pipe-inversion.perf.data", "affine-full-2cpus.dat", "classic3-contention.dat"] {
+        let (recording, host) = open(&fixtures::path(&format!("recorded/{name}")));
+        let history = History::read(&recording, host.as_ref(), cover);
+        let (demand, _) = history.demand(Choices::default());
+        assert_eq!(replay::recorded(&demand, &recording).1, None, "{name}");
     }
-    list.iter().for_each(|path| check_identity(path));
 }
 
 #[test]
-fn a_shifted_program_is_noticed() {
-    let (recording, host) = open(&fixtures::path("recorded/classic3-full.dat"));
-    let (mut demand, _) = model::demand::extract(&recording, host.as_ref());
-    let low = demand.tasks.iter().position(|t| demand.names.text(t.info.comm) == "low");
-    let ops = &mut demand.tasks[low.expect("low")].ops;
-    let long = ops.iter_mut().find_map(|op| match op {
-        model::Op::Compute(span) if span.0 > 500_000 => Some(span),
-        _ => None,
-    });
-    long.expect("a section").0 -= 1;
-    let (_, divergence) = replay::recorded(&demand, &recording);
-    assert!(divergence.is_some(), "one nanosecond less work goes unnoticed");
+fn recorded_gives_one_cpu_back() {
+    check_all("one-CPU recordings", &shared(&runs("uni", &["off", "full", "on"])));
+}
+
+#[test]
+fn recorded_gives_two_cpus_back() {
+    check_all("two-CPU recordings", &shared(&runs("smp", &["off", "full", "on"])));
+}
+
+#[test]
+fn recorded_gives_real_programs_back() {
+    check_all("recordings of real programs", &shared(&runs("real", &["off", "full", "on"])));
+}
+
+/// One run in all formats, and programs of a whole machine at work.
+#[test]
+fn recorded_gives_every_format_back() {
+    check_all("recordings of a host", &shared(&["host-traces".to_owned()]));
+}
+
+/// Small files that went wrong once and hold a sound schedule.
+#[test]
+fn recorded_gives_the_cases_back() {
+    let sound = |p: &PathBuf| {
+        let name = p.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let sound = ["00-", "01b-", "25c-", "74c-", "86-", "88-", "89-", "90b-", "h01-", "h02-"];
+        sound.iter().any(|start| name.starts_with(start)) || name == "h04-whole.dat"
+    };
+    let list: Vec<PathBuf> = shared(&["cases".to_owned()]).into_iter().filter(sound).collect();
+    check_all("sound cases", &list);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod costs;
 mod damage;
 mod feed;
 mod identity;
+mod noticed;
 mod random;
 mod rounds;
 mod scenario;

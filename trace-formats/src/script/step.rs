@@ -21,6 +21,10 @@ pub enum Step {
     TrylockFailed(usize),
     /// Release a mutex.
     Unlock(usize),
+    /// Begin to wait for a lock that it does not acquire by itself, in this way.
+    Contend(usize, LockFlags),
+    /// That wait is over; 0 or `-errno`.
+    Contended(usize, i32),
     /// Sleep for a span.
     Sleep(Nanos, Asleep),
     /// Sleep until a point.
@@ -82,7 +86,7 @@ pub enum Mark {
     RoundsOver,
 }
 
-const STEPS: &str = "run, lock, lock-interruptible, trylock, trylock-failed, unlock, keep-affinity, sleep, \
+const STEPS: &str = "run, lock, lock-interruptible, trylock, trylock-failed, unlock, contend, contended, keep-affinity, sleep, \
                      sleep-until, sleep-every, wait, wake, signal, fork, set, yield, exit, round, \
                      round-once, may-end, rounds-over, ...";
 
@@ -113,6 +117,22 @@ pub(super) fn read<'t>(
         "trylock" => Step::Trylock(lock(words)?),
         "trylock-failed" => Step::TrylockFailed(lock(words)?),
         "unlock" => Step::Unlock(lock(words)?),
+        "contend" => {
+            let lock = lock(words)?;
+            let flags = match words.next_if("as") {
+                Some(word) => lock::flags(words.argument(word, "flags, as in `read`")?)?,
+                None => draft.script.locks[lock].flags,
+            };
+            Step::Contend(lock, flags)
+        }
+        "contended" => {
+            let lock = lock(words)?;
+            let ret = match words.next_if("ret") {
+                Some(word) => words.integer(word, i32::MIN..=i32::MAX)?,
+                None => 0,
+            };
+            Step::Contended(lock, ret)
+        }
         "sleep" => Step::Sleep(words.span(word)?, asleep(words, draft)?),
         "sleep-until" => Step::SleepUntil(Timestamp(words.span(word)?.0), asleep(words, draft)?),
         "sleep-every" => {

@@ -134,7 +134,9 @@ fn mentioned(task: &Task) -> impl Iterator<Item = usize> {
         | Step::LockInterruptible(m)
         | Step::Trylock(m)
         | Step::TrylockFailed(m)
-        | Step::Unlock(m) => Some(*m),
+        | Step::Unlock(m)
+        | Step::Contend(m, _)
+        | Step::Contended(m, _) => Some(*m),
         Step::Sleep(_, asleep)
         | Step::SleepUntil(_, asleep)
         | Step::SleepEvery { asleep, .. }

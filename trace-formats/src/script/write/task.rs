@@ -102,6 +102,14 @@ impl Script {
             Step::Trylock(m) => lock("trylock", *m),
             Step::TrylockFailed(m) => lock("trylock-failed", *m),
             Step::Unlock(m) => lock("unlock", *m),
+            Step::Contend(m, flags) if self.locks.get(*m).is_some_and(|l| l.flags == *flags) => {
+                lock("contend", *m)
+            }
+            Step::Contend(m, flags) => {
+                format!("contend {} as {}", self.lock_name(*m), lock::flags_text(*flags))
+            }
+            Step::Contended(m, 0) => lock("contended", *m),
+            Step::Contended(m, ret) => format!("{} ret {ret}", lock("contended", *m)),
             Step::Sleep(span, how) => asleep(format!("sleep {}", Millis::from(*span)), how),
             Step::SleepUntil(at, how) => asleep(format!("sleep-until {}", Millis::from(*at)), how),
             Step::SleepEvery { period, phase, asleep: how } => {
