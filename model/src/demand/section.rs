@@ -31,6 +31,8 @@ pub(super) struct Known {
     /// CPU times from a release to the next time that the same task asks for the lock, sorted;
     /// where they vary less than the lengths.
     gaps: BTreeMap<Key, Vec<u64>>,
+    /// CPU times from one acquisition to the next of the same task: a section and a gap.
+    turns: BTreeMap<Key, Vec<u64>>,
     /// Those in which their tasks do not sleep.
     awake: BTreeSet<Key>,
 }
@@ -62,7 +64,27 @@ impl Known {
             let is_steadier = |lengths| hidden::scatter(gaps) < hidden::scatter(lengths);
             gaps.len() >= FEWEST && lengths.get(key).is_none_or(|lengths| is_steadier(lengths))
         });
+        known.limit_gaps();
         known
+    }
+
+    /// A gap is shorter than the shortest time between two acquisitions, in which there is a
+    /// section, too: half of that at most.
+    ///
+    /// A release that is seen wakes somebody, for whom its task then often leaves its CPU; one that
+    /// wakes nobody is over sooner.
+    fn limit_gaps(&mut self) {
+        const SHORT_PERCENTILE: usize = 10;
+        for (key, turns) in std::mem::take(&mut self.turns) {
+            let Some(gaps) = self.gaps.get_mut(&key).filter(|_| turns.len() >= FEWEST) else {
+                continue;
+            };
+            let mut turns = turns;
+            turns.sort_unstable();
+            if let Some(shortest) = hidden::at_percentile(&turns, SHORT_PERCENTILE) {
+                gaps.iter_mut().for_each(|gap| *gap = (*gap).min(shortest / 2));
+            }
+        }
     }
 
     fn measure(
@@ -74,10 +96,18 @@ impl Known {
     ) {
         // Where each lock was seen to be released last.
         let mut released: BTreeMap<LockIndex, Place> = BTreeMap::new();
+        let mut acquired: BTreeMap<LockIndex, Place> = BTreeMap::new();
         for Held { lock, hold } in holds {
             let key = (name, *lock);
             let was_released = released.remove(lock);
             let (from, to) = ends(build, hold);
+            let was_acquired = acquired.remove(lock);
+            if hold.acquired.is_seen {
+                let turn = was_acquired.filter(|p| build.slept_between(*p, from).is_none());
+                let turn = turn.map(|before| from.total.saturating_sub(before.total));
+                self.turns.entry(key).or_default().extend(turn);
+                acquired.insert(*lock, from);
+            }
             if hold.released.is_seen {
                 released.insert(*lock, build.place_at(woken_by(hold).0));
             }
