@@ -3,7 +3,7 @@
 use crate::compare::{TaskPair, compare, relative_change};
 use crate::identity::TaskKey;
 use crate::summary::{BasisShares, Summary, TaskSummary, owner_shares};
-use model::Trace;
+use model::{LockKind, Trace};
 use serde::Serialize;
 
 /// Fewest recorded responses that make a task's mean worth comparing.
@@ -25,20 +25,76 @@ pub struct Fidelity {
     pub worst: Option<(TaskKey, f64)>,
     /// All tasks together.
     pub overall: Overall,
-    /// How well owners are known in the recording.
+    /// Why no prediction can rest on this baseline; empty when one can.
+    pub misses: Vec<Miss>,
+    /// How well those owners are known in the recording that the replay rests on: of the locks
+    /// that its tasks acquire themselves.
     pub owners: BasisShares,
 }
 
 /// A baseline that misses half of the tasks by more than this carries no prediction.
 const CARRIES_NOTHING: f64 = 0.5;
+/// Nor does one with more than so many times what was recorded of something, or less than one in
+/// so many.
+const FACTOR: f64 = 2.0;
+/// Lock waits count when all of them together are at least this part of the recording, and
+/// switches and wakeups when there are so many.
+const LEAST_WAITED: f64 = 0.01;
+const FEWEST_TIMES: u64 = 100;
+
+/// Something that the baseline replay has otherwise than the recording, by too much.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Miss {
+    /// What.
+    pub measure: Measure,
+    /// Relative to the recording: -0.9 is a tenth of it, 2 three times as much. Of responses, the
+    /// median error to either side.
+    pub error: f64,
+}
+
+/// What a baseline replay is measured by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Measure {
+    /// Mean responses of the tasks that matter.
+    Response,
+    /// Time in lock waits.
+    LockWait,
+    /// Switches.
+    Switches,
+    /// Wakeups.
+    Wakeups,
+    /// CPU time.
+    CpuTime,
+}
 
 impl Fidelity {
-    /// Whether the baseline is near enough to the recording for predictions to rest on it: half of
-    /// the tasks are within a half of their recorded response, or there is nothing to compare.
+    /// Whether the baseline is near enough to the recording for predictions to rest on it.
     #[must_use]
     pub fn carries_predictions(&self) -> bool {
-        self.median_response_error.is_none_or(|error| error <= CARRIES_NOTHING)
+        self.misses.is_empty()
     }
+}
+
+/// What the baseline misses by too much.
+fn misses(median: Option<f64>, recorded: &Summary, overall: &Overall) -> Vec<Miss> {
+    let is_far = |error: &f64| *error > FACTOR - 1.0 || *error < 1.0 / FACTOR - 1.0;
+    let total = |measure, error: Option<f64>, counts: bool| {
+        error.filter(|error| counts && is_far(error)).map(|error| Miss { measure, error })
+    };
+    let response = median.filter(|error| *error > CARRIES_NOTHING);
+    let waited = recorded.waits.length.total_ns as f64;
+    let waits_count = waited >= LEAST_WAITED * recorded.span_ns as f64;
+    [
+        response.map(|error| Miss { measure: Measure::Response, error }),
+        total(Measure::LockWait, overall.lock_wait, waits_count),
+        total(Measure::Switches, overall.switches, recorded.switches >= FEWEST_TIMES),
+        total(Measure::Wakeups, overall.wakeups, recorded.wakeups >= FEWEST_TIMES),
+        total(Measure::CpuTime, overall.cpu_time, true),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Sums over all tasks, replay against recording: 0.1 is 10 % more. `None` where the recording has
@@ -51,6 +107,10 @@ pub struct Overall {
     pub run_delay: Option<f64>,
     /// Switches.
     pub switches: Option<f64>,
+    /// Wakeups.
+    pub wakeups: Option<f64>,
+    /// CPU time of all tasks.
+    pub cpu_time: Option<f64>,
     /// Migrations, those of donors included.
     pub migrations: Option<f64>,
 }
@@ -62,6 +122,8 @@ impl Overall {
             lock_wait: change(|s| s.waits.length.total_ns as f64),
             run_delay: change(|s| s.tasks.iter().map(|t| t.runnable_ns as f64).sum()),
             switches: change(|s| s.switches as f64),
+            wakeups: change(|s| s.wakeups as f64),
+            cpu_time: change(|s| s.tasks.iter().map(|t| t.run_ns as f64).sum()),
             migrations: change(|s| {
                 (s.migrations.ordinary + s.migrations.donor + s.migrations.returned) as f64
             }),
@@ -88,9 +150,14 @@ pub struct TaskFidelity {
     pub switch_error: Option<f64>,
 }
 
-/// Compares a recording with its replay under the policy it was recorded under.
+/// Compares a recording with its replay under the policy it was recorded under, in which tasks
+/// acquire locks of some kinds themselves.
 #[must_use]
-pub fn fidelity(recorded: &Trace, replayed: &Trace) -> Fidelity {
+pub fn fidelity(
+    recorded: &Trace,
+    replayed: &Trace,
+    acquires: impl Fn(LockKind) -> bool,
+) -> Fidelity {
     let comparison = compare(recorded, replayed);
     let span = recorded.span().0.max(1) as f64;
     let mut tasks: Vec<TaskFidelity> =
@@ -102,8 +169,9 @@ pub fn fidelity(recorded: &Trace, replayed: &Trace) -> Fidelity {
     let material: Vec<f64> = tasks.iter().filter(matters).map(|t| t.response_error).collect();
     let median = material.get(material.len() / 2).copied();
     let overall = Overall::of(&comparison.before, &comparison.after);
-    let owners = owner_shares(recorded);
-    Fidelity { tasks, median_response_error: median, worst, overall, owners }
+    let owners = owner_shares(recorded, acquires);
+    let misses = misses(median, &comparison.before, &overall);
+    Fidelity { tasks, median_response_error: median, worst, overall, misses, owners }
 }
 
 fn task(pair: &TaskPair, span: f64) -> Option<TaskFidelity> {

@@ -5,7 +5,7 @@ use crate::distribution::Distribution;
 use crate::identity::{TaskKey, keys};
 use crate::inversion::Inversion;
 use crate::part::Parts;
-use model::{Basis, Migration, MigrationKind, Nanos, TaskId, TaskState, Trace};
+use model::{Basis, LockKind, Migration, MigrationKind, Nanos, TaskId, TaskState, Trace};
 use serde::Serialize;
 
 /// A trace in short. Times in nanoseconds.
@@ -21,6 +21,8 @@ pub struct Summary {
     pub n_mutexes: usize,
     /// Times a task left a CPU.
     pub switches: u64,
+    /// Wakeups that ended a sleep or a wait.
+    pub wakeups: u64,
     /// Changes of runqueue.
     pub migrations: Migrations,
     /// Lock waits.
@@ -131,19 +133,20 @@ pub fn summary_of(trace: &Trace, decomposed: &[Decomposition]) -> Summary {
         n_tasks: trace.tasks.len(),
         n_mutexes: trace.locks.values().filter(is_mutex).count(),
         switches: trace.tasks.iter().map(|t| t.switches).sum(),
+        wakeups: trace.wakeups.len() as u64,
         migrations: Migrations::of(trace.migrations.iter()),
         waits: waits(trace, decomposed, &all),
         is_lossy: !trace.lost.is_empty(),
-        owners: owner_shares(trace),
+        owners: owner_shares(trace, |_| true),
         tasks: tasks(trace, decomposed),
     }
 }
 
-/// How well the owners are known over all waits.
+/// How well the owners are known over all waits for locks of some kinds.
 #[must_use]
-pub fn owner_shares(trace: &Trace) -> BasisShares {
+pub fn owner_shares(trace: &Trace, counts: impl Fn(LockKind) -> bool) -> BasisShares {
     let mut spans = [Nanos(0); 3];
-    for span in trace.waits.iter().flat_map(|w| &w.ownership) {
+    for span in trace.waits.iter().filter(|w| counts(w.kind)).flat_map(|w| &w.ownership) {
         let place = match span.basis {
             Basis::Exact => 0,
             Basis::Inferred => 1,

@@ -25,6 +25,7 @@ pub(crate) struct Study {
     pub(crate) costs: Costs,
     /// Of the random numbers in replays that are no draws.
     pub(crate) seed: u64,
+    cover: Cover,
 }
 
 /// A policy, with mechanisms switched by the user.
@@ -166,7 +167,7 @@ impl Study {
                 ..Costs::default()
             },
         };
-        Ok(Self { input, history, demand, guesses, costs, seed: 0 })
+        Ok(Self { input, history, demand, guesses, costs, seed: 0, cover })
     }
 
     /// What was recorded.
@@ -182,7 +183,8 @@ impl Study {
         let guessed = [SectionAssumed, SectionEndGuessed, SectionStartGuessed];
         let demand = guessed.iter().any(|note| self.guesses.contains_key(note)).then(|| {
             let section_percentile = 25 + 50 * nth / n.saturating_sub(1).max(1);
-            self.history.demand(Choices { section_percentile }).0
+            let seed = 1 + nth as u64;
+            self.history.demand(Choices { section_percentile, seed }).0
         });
         Diced { study: self, demand, seed: 1 + nth as u64 }
     }
@@ -214,7 +216,7 @@ impl Study {
     }
 
     fn replay_with(&self, demand: &Demand, variant: Variant, seed: u64) -> Result<Replayed> {
-        let schedule = if variant.policy == Policy::Recorded {
+        if variant.policy == Policy::Recorded {
             let (schedule, divergence) = replay::recorded(demand, &self.input.recording);
             if let Some(divergence) = divergence {
                 bail!(
@@ -222,11 +224,23 @@ impl Study {
                     self.input.name
                 );
             }
-            schedule
-        } else {
-            replay::replay(demand, variant.policy, &self.options(&variant, seed))
-        };
+            // It is the recording, so what is said of it is what the recording says.
+            let (counts, notes) = (schedule.counts, schedule.notes);
+            let (recording, trace) = (schedule.recording, self.recorded().clone());
+            return Ok(Replayed { variant, recording, trace, counts, notes });
+        }
+        let schedule = replay::replay(demand, variant.policy, &self.options(&variant, seed));
         Ok(self.replayed(variant, schedule))
+    }
+
+    /// What a policy is compared with: a replay, or the recording's own history.
+    fn baseline(&self, variant: Variant) -> Result<Replayed> {
+        if variant.policy != Policy::Recorded {
+            return self.replay(variant);
+        }
+        let (recording, trace) = (self.input.recording.clone(), self.recorded().clone());
+        let (counts, notes) = (ProxyCounts::default(), Vec::new());
+        Ok(Replayed { variant, recording, trace, counts, notes })
     }
 
     fn options(&self, variant: &Variant, seed: u64) -> Options {
@@ -250,7 +264,7 @@ impl Study {
 
     /// The recording against its own replay under `none`.
     pub(crate) fn fidelity(&self, base: &Replayed) -> Fidelity {
-        analysis::fidelity(self.recorded(), &base.trace)
+        analysis::fidelity(self.recorded(), &base.trace, |kind| self.cover.acquires(kind))
     }
 }
 
@@ -298,7 +312,7 @@ impl Verdict {
         draws: usize,
     ) -> Result<Self> {
         let replays = ensemble::parallel(2, |index| {
-            study.replay(if index == 0 { against.clone() } else { variant.clone() })
+            if index == 0 { study.baseline(against.clone()) } else { study.replay(variant.clone()) }
         });
         let [base, other] = <[Result<Replayed>; 2]>::try_from(replays)
             .map_err(|_| anyhow::anyhow!("a replay was left out"))?;

@@ -8,6 +8,7 @@ mod affinity;
 mod cgroup;
 mod chances;
 mod contention;
+mod doubt;
 mod extract;
 mod hidden;
 mod latency;

@@ -1,8 +1,8 @@
 //! A recording against its replays.
 
 use crate::recorded::fixture;
-use analysis::{compare, fidelity};
-use model::{Host, Trace, assemble};
+use analysis::{Measure, compare, fidelity};
+use model::{Host, LockKind, Trace, assemble};
 use replay::{Options, Policy, replay};
 
 fn replayed(name: &str, policy: Policy) -> Trace {
@@ -18,7 +18,7 @@ const CLASSIC: &str = "recorded/classic3-full.dat";
 #[test]
 fn a_trace_is_its_own_best_replay() {
     let trace = fixture(CLASSIC);
-    let f = fidelity(&trace, &trace);
+    let f = fidelity(&trace, &trace, LockKind::is_proxied);
     assert_eq!(f.median_response_error, Some(0.0));
     assert_eq!(f.worst.map(|(_, error)| error), Some(0.0));
     assert!(f.tasks.iter().any(|t| t.key.name == "high" && t.wait_error == Some(0.0)));
@@ -28,7 +28,7 @@ fn a_trace_is_its_own_best_replay() {
 fn the_recorded_policy_is_nearer_to_the_recording_than_another_one() {
     let recorded = fixture(CLASSIC);
     let error = |policy| {
-        let f = fidelity(&recorded, &replayed(CLASSIC, policy));
+        let f = fidelity(&recorded, &replayed(CLASSIC, policy), LockKind::is_proxied);
         assert!(f.tasks.windows(2).all(|w| w[0].response_error >= w[1].response_error));
         assert!(f.owners.exact > 0.99, "{:?}", f.owners);
         let high = f.tasks.iter().find(|t| t.key.name == "high").expect("high responds");
@@ -59,8 +59,22 @@ fn proxy_execution_takes_the_inversion_away() {
 #[test]
 fn a_baseline_that_is_far_off_carries_no_prediction() {
     let recorded = fixture(CLASSIC);
-    let own = fidelity(&recorded, &replayed(CLASSIC, Policy::None));
-    assert!(own.carries_predictions(), "{:?}", own.median_response_error);
-    let other = fidelity(&recorded, &fixture("recorded/localhandoff-full.dat"));
-    assert!(!other.carries_predictions(), "{:?}", other.median_response_error);
+    let own = fidelity(&recorded, &replayed(CLASSIC, Policy::None), LockKind::is_proxied);
+    assert!(own.carries_predictions(), "{:?}", own.misses);
+    let other =
+        fidelity(&recorded, &fixture("recorded/localhandoff-full.dat"), LockKind::is_proxied);
+    assert!(!other.carries_predictions(), "{:?}", other.misses);
+}
+
+/// Responses are not all: a replay without the recorded lock waits is no baseline.
+#[test]
+fn a_baseline_without_the_lock_waits_carries_no_prediction() {
+    let recorded = fixture(CLASSIC);
+    let mut base = replayed(CLASSIC, Policy::None);
+    base.waits.clear();
+    base.tasks.iter_mut().for_each(|task| task.waits.clear());
+    let lost = fidelity(&recorded, &base, LockKind::is_proxied);
+    let measures: Vec<Measure> = lost.misses.iter().map(|m| m.measure).collect();
+    assert_eq!((measures, lost.misses[0].error), (vec![Measure::LockWait], -1.0));
+    assert!(!lost.carries_predictions());
 }

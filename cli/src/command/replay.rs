@@ -59,11 +59,12 @@ pub(super) fn run(args: &Replay) -> Result<Outcome> {
     let is_faithful = verdict.fidelity.carries_predictions();
     if !is_faithful {
         say(&format!(
-            "resched: {}: replayed under none, half of its tasks are more than 50 % off what was \
-             recorded: no prediction can rest on that. What a replay cannot know of a machine \
-             goes into TRACE.host.json: cgroups and weights, nice levels, affinities, tick and \
-             preemption; locks in user space it never sees",
-            verdict.study.input.name
+            "resched: {}: replayed under none, {}: no prediction can rest on that. \
+             `resched replay FILE --diverge` shows where the two part. What a replay cannot know \
+             of a machine goes into TRACE.host.json: cgroups and weights, nice levels, \
+             affinities, tick and preemption; locks in user space it never sees",
+            verdict.study.input.name,
+            headline::misses(&verdict.fidelity)
         ));
     }
     if let Some(schedule) = &schedule {

@@ -2,7 +2,7 @@
 
 use crate::render::{ms, name};
 use crate::study::Verdict;
-use analysis::{Fidelity, Summary};
+use analysis::{Fidelity, Measure, Miss, Summary};
 use model::Trace;
 
 /// `classic3.dat · Linux 7.3.0-rc7 · 1 CPU · 3.05 s · 12 tasks · 3 mutexes · nothing lost`
@@ -73,12 +73,32 @@ pub(crate) fn overall(fidelity: &Fidelity) -> Option<String> {
         ("lock waits", o.lock_wait),
         ("run delays", o.run_delay),
         ("switches", o.switches),
+        ("wakeups", o.wakeups),
+        ("CPU time", o.cpu_time),
         ("migrations", o.migrations),
     ]
     .into_iter()
-    .filter_map(|(what, change)| Some(format!("{what} {:+.0} %", 100.0 * change?)))
+    // Minus zero is zero.
+    .filter_map(|(what, change)| Some(format!("{what} {:+.0} %", (100.0 * change?).round() + 0.0)))
     .collect();
     (!parts.is_empty()).then(|| format!("all tasks against the recording: {}", parts.join(", ")))
+}
+
+/// Why no prediction can rest on a baseline: `its lock waits are 3 % of those recorded`.
+pub(crate) fn misses(fidelity: &Fidelity) -> String {
+    let text = |miss: &Miss| {
+        let what = match miss.measure {
+            Measure::Response => {
+                return "half of its tasks are more than 50 % off what was recorded".to_owned();
+            }
+            Measure::LockWait => "its time in lock waits is",
+            Measure::Switches => "its switches are",
+            Measure::Wakeups => "its wakeups are",
+            Measure::CpuTime => "its CPU time is",
+        };
+        format!("{what} {:.0} % of what was recorded", (1.0 + miss.error) * 100.0)
+    };
+    fidelity.misses.iter().map(text).collect::<Vec<_>>().join(", and ")
 }
 
 /// What the demand had to guess, and what the machine is assumed to be.

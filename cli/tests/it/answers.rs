@@ -299,6 +299,6 @@ fn the_baseline_is_compared_with_the_recording() {
     let file = fixture("recorded/classic3-full.dat");
     let run = resched(&scratch("baseline"), &["replay", &file, "--draws", "0"]);
     let line = run.out.lines().find(|l| l.contains("all tasks against")).unwrap_or_default();
-    expect!["all tasks against the recording: lock waits +26 %, run delays +4 %, switches +0 %"]
+    expect!["all tasks against the recording: lock waits +26 %, run delays +4 %, switches +0 %, wakeups +0 %, CPU time +0 %"]
         .assert_eq(line.trim());
 }

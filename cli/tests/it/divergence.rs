@@ -81,37 +81,37 @@ fn a_recording_on_two_cpus_beside_its_replay() {
               4 turns on CPUs agree before it; 0 slipped, and agreed again at once
 
             what it comes to                    recorded     replayed    otherwise   times
-            bg0                lock waits       1.385 ms     9.604 ms     8.218 ms   1 -> 2
-            bg0                wants a CPU      44.80 ms     37.07 ms     7.734 ms   205 -> 206
-            own                lock waits       3.514 ms     10.93 ms     7.416 ms   3 -> 3
-            own                wants a CPU     412.52 ms    405.39 ms     7.135 ms   49 -> 47
-            rcu_preempt        wants a CPU      12.38 ms     5.875 ms     6.512 ms   24 -> 25
-            rcu_preempt        asleep, gone    686.10 ms    692.32 ms     6.215 ms   25 -> 25
-            don                asleep, gone    390.04 ms    384.76 ms     5.285 ms   62 -> 59
-            don                lock waits      248.88 ms    252.99 ms     4.109 ms   37 -> 39
-            hog10              wants a CPU     279.31 ms    275.37 ms     3.941 ms   55 -> 58
-            don                CPU time         51.79 ms     47.95 ms     3.839 ms   101 -> 100  not conserved
-            hog11              wants a CPU     280.56 ms    276.90 ms     3.658 ms   61 -> 58
-            hog10              CPU time        228.08 ms    230.41 ms     2.332 ms   189 -> 210
-            and 30 smaller ones; --json has all
+            own                lock waits       3.514 ms     29.55 ms     26.04 ms   3 -> 5
+            don                wants a CPU      24.74 ms     41.93 ms     17.18 ms   96 -> 97
+            own                wants a CPU     412.52 ms    395.43 ms     17.09 ms   49 -> 46
+            don                lock waits      248.88 ms    232.03 ms     16.84 ms   37 -> 37
+            hog11              wants a CPU     280.56 ms    271.29 ms     9.274 ms   61 -> 60
+            bg0                lock waits       1.385 ms     9.688 ms     8.302 ms   1 -> 1
+            bg0                wants a CPU      44.80 ms     37.52 ms     7.282 ms   205 -> 206
+            rcu_preempt        wants a CPU      12.38 ms     6.231 ms     6.155 ms   24 -> 25
+            rcu_preempt        asleep, gone    686.10 ms    691.44 ms     5.338 ms   25 -> 25
+            own                CPU time         77.56 ms     73.40 ms     4.162 ms   93 -> 90  not conserved
+            don                asleep, gone    390.04 ms    386.24 ms     3.800 ms   62 -> 62
+            hog11              CPU time        229.16 ms    232.52 ms     3.360 ms   193 -> 210
+            and 29 smaller ones; --json has all
             times: how often a CPU was left, a wakeup came, a sleep or a wait for a lock began
 
             where these tasks themselves part from the recording
-              bg0 (69): a waiter sleeps (__mutex_lock_common())
-                recorded  3.284382 s  computes 1.696 ms, sleeps
-                replayed  3.282823 s  computes 0.025 ms, sleeps for lock 0xff11000100da8d58
               own (70): a waiter spins (mutex_optimistic_spin())
-                recorded  3.559457 s  computes 1.575 ms, sleeps
-                replayed  3.563778 s  computes 0.023 ms, spins for lock 0xffffffffa0201020
-              rcu_preempt (14): a sleep ends (the demand: SleepEnd)
-                recorded  3.103118 s  is woken by an interrupt after 2.827 ms, onto CPU 0
-                replayed  3.102764 s  is woken by an interrupt after 2.384 ms, onto CPU 0
+                recorded  3.301159 s  computes 1.936 ms, sleeps
+                replayed  3.299793 s  computes 0.025 ms, spins for lock 0xffffffffa0201020
               don (68): a waiter sleeps (__mutex_lock_common())
                 recorded  3.273134 s  computes 8.096 ms, sleeps for lock 0xffffffffa0201020
                 replayed  3.264154 s  computes 0.759 ms, sleeps for lock 0xffffffffa0201020
-              hog10 (71): the lock is free (__mutex_trylock_fast())
-                recorded  3.272166 s  computes 4.062 ms, sleeps for lock 0xff11000100da8d58
-                replayed  3.285145 s  computes 12.57 ms, sleeps
+              bg0 (69): the program computes (the demand: Op::Compute)
+                recorded  3.797685 s  computes 3.513 ms, sleeps
+                replayed  3.796563 s  computes 0.055 ms, sleeps
+              rcu_preempt (14): a sleep ends (the demand: SleepEnd)
+                recorded  3.103118 s  is woken by an interrupt after 2.827 ms, onto CPU 0
+                replayed  3.102764 s  is woken by an interrupt after 2.384 ms, onto CPU 0
+              kworker/u8:1 (29): wake placement: none idle (select_task_rq_fair())
+                recorded  3.119470 s  is woken by kworker/u8:3 (64), onto CPU 1
+                replayed  3.119635 s  is woken by kworker/u8:3 (64), onto CPU 0
         "#]],
     );
 }

@@ -3,7 +3,7 @@
 use super::extract::{DemandNote, Extract};
 use super::program::Contending;
 use super::{LockIndex, Op};
-use crate::{Event, LockFlags, LockId};
+use crate::{Event, LockFlags, LockId, LockKind};
 
 /// Locks beside the kernel's mutexes that a demand acquires and releases itself.
 ///
@@ -17,6 +17,17 @@ pub struct Cover {
 }
 
 impl Cover {
+    /// Whether tasks acquire and release locks of this kind themselves.
+    #[must_use]
+    pub fn acquires(self, kind: LockKind) -> bool {
+        match kind {
+            LockKind::Mutex => true,
+            LockKind::RwsemWrite => self.rwsem,
+            LockKind::RtMutex | LockKind::RtRead | LockKind::RtWrite => self.pi_futex,
+            _ => false,
+        }
+    }
+
     /// Whether a demand acquires and releases such a lock itself.
     pub(super) fn has(self, flags: LockFlags) -> bool {
         let rwsem = flags.has(LockFlags::WRITE) && !flags.has(LockFlags::PERCPU);

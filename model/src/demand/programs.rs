@@ -1,6 +1,7 @@
 //! From what every task did to what it asked for: sections, loops, and dates put into programs.
 
 use super::affinity::Affinities;
+use super::doubt::{self, Holds};
 use super::extract::Extract;
 use super::program::Build;
 use super::rounds::{self, Ending, Rounds};
@@ -18,11 +19,14 @@ use std::collections::BTreeMap;
 pub struct Choices {
     /// Where a section's length is guessed, it is that of the known ones at this percentile.
     pub section_percentile: usize,
+    /// With any other than 0, what the ledger is not sure of is otherwise in some places: which
+    /// owner it was, and where in its bounds a section began and ended.
+    pub seed: u64,
 }
 
 impl Default for Choices {
     fn default() -> Self {
-        Self { section_percentile: 50 }
+        Self { section_percentile: 50, seed: 0 }
     }
 }
 
@@ -178,9 +182,14 @@ impl Programs {
     pub(crate) fn demand(&self, choices: Choices) -> (Demand, BTreeMap<DemandNote, u64>) {
         let mut notes = self.notes.clone();
         let percentile = choices.section_percentile;
-        let guess = Guess { known: &self.known, percentile, start: self.start.0 };
-        let mut filled: Vec<Filled> =
-            self.programs.iter().map(|p| Self::fill(p, &guess, &mut notes)).collect();
+        let start = self.start.0;
+        let guess = Guess { known: &self.known, percentile, start, seed: choices.seed };
+        let drawn = self.drawn(choices.seed);
+        let fill = |(n, p): (usize, &Program)| {
+            let held = drawn.as_ref().map_or(&p.held[..], |drawn| &drawn[n]);
+            Self::fill(p, held, &guess, &mut notes)
+        };
+        let mut filled: Vec<Filled> = self.programs.iter().enumerate().map(fill).collect();
         if self.hides_sections {
             self.settle(&mut filled, percentile, &mut notes);
         }
@@ -223,8 +232,19 @@ impl Programs {
         (demand, notes)
     }
 
-    fn fill(p: &Program, guess: &Guess<'_>, notes: &mut BTreeMap<DemandNote, u64>) -> Filled {
-        let sections = guess.sections(p.info.comm, &p.build, &p.held);
+    /// The holds of a draw; `None` for those that are most likely.
+    fn drawn(&self, seed: u64) -> Option<Holds> {
+        let programs = || self.programs.iter().map(|p| (&p.build, &p.held[..])).collect::<Vec<_>>();
+        (seed != 0).then(|| doubt::holds_in_draw(&programs(), seed))
+    }
+
+    fn fill(
+        p: &Program,
+        held: &[Held],
+        guess: &Guess<'_>,
+        notes: &mut BTreeMap<DemandNote, u64>,
+    ) -> Filled {
+        let sections = guess.sections(p.info.comm, &p.build, held);
         for (note, count) in sections.notes {
             *notes.entry(note).or_insert(0) += count;
         }

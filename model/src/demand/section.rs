@@ -166,6 +166,8 @@ pub(super) struct Guess<'k> {
     pub(super) percentile: usize,
     /// When the trace begins.
     pub(super) start: u64,
+    /// 0 for what is most likely.
+    pub(super) seed: u64,
 }
 
 impl Guess<'_> {
@@ -191,7 +193,8 @@ impl Guess<'_> {
         let is_awake = self.known.awake.contains(&(name, lock));
         let gap = self.known.gap((name, lock), percentile);
         let gap = gap.filter(|_| build.asks_for(lock, hold.released.latest.0));
-        let one = One { build, hold, typical, gap, is_awake };
+        let within = (self.seed != 0).then(|| self.spread(nth));
+        let one = One { build, hold, typical, gap, is_awake, within };
         let (from, to) = ends(build, &hold);
         let slept = build.slept_between(from, to).is_some();
         let held_for = to.total.saturating_sub(from.total);
@@ -250,6 +253,9 @@ struct One<'b> {
     /// CPU time from its release to the moment at which its task asks for the lock again.
     gap: Option<u64>,
     is_awake: bool,
+    /// Where within its bounds an end lies of which no more is known, in percent; `None`: where
+    /// it is most likely.
+    within: Option<usize>,
 }
 
 impl One<'_> {
@@ -264,7 +270,8 @@ impl One<'_> {
         let (low, high) = (b.place_at(earliest), b.place_at(latest).min(end));
         let Some(typical) = self.typical else {
             // Mostly what a task wakes for begins with its section.
-            return b.woken_between(earliest, latest).map_or(high, |at| b.place_at(at)).min(high);
+            let woken = b.woken_between(earliest, latest).map_or(high, |at| b.place_at(at));
+            return self.doubted(woken.min(high), high);
         };
         let slept = if self.is_awake { b.slept_before(end) } else { 0 };
         let total = end.total.saturating_sub(typical).max(slept);
@@ -288,9 +295,23 @@ impl One<'_> {
             (Some(t), Some(slept)) if self.is_awake => t.min(slept),
             (Some(t), _) => t,
             (None, Some(slept)) => slept,
-            (None, None) => return high.max(low),
+            (None, None) => return self.doubted(high.max(low), low).max(start),
         };
         b.place_before(total).clamp(low, high.max(low)).max(start)
+    }
+
+    /// The likely place of an end of which little is known; in every fourth case of a draw
+    /// anywhere between that and a bound.
+    fn doubted(&self, likely: Place, bound: Place) -> Place {
+        const DOUBTED_PERCENT: usize = 25;
+        let likely_percent = 100 - DOUBTED_PERCENT;
+        let Some(beyond) = self.within.and_then(|p| p.checked_sub(likely_percent)) else {
+            return likely;
+        };
+        let (low, high) = (likely.min(bound), likely.max(bound));
+        let span = (high.total - low.total) / 100 * (beyond * 100 / DOUBTED_PERCENT) as u64;
+        let total = if low == likely { low.total + span } else { high.total - span };
+        self.build.place_behind(total).clamp(low, high)
     }
 
     /// A section of which only a part between two places is known.
