@@ -68,22 +68,22 @@ impl Known {
         known
     }
 
-    /// A gap is shorter than the shortest time between two acquisitions, in which there is a
-    /// section, too: half of that at most.
+    /// A gap is at most what the shortest sections leave of the shortest time between two
+    /// acquisitions.
     ///
     /// A release that is seen wakes somebody, for whom its task then often leaves its CPU; one that
     /// wakes nobody is over sooner.
     fn limit_gaps(&mut self) {
         const SHORT_PERCENTILE: usize = 10;
-        for (key, turns) in std::mem::take(&mut self.turns) {
+        for (key, mut turns) in std::mem::take(&mut self.turns) {
             let Some(gaps) = self.gaps.get_mut(&key).filter(|_| turns.len() >= FEWEST) else {
                 continue;
             };
-            let mut turns = turns;
             turns.sort_unstable();
-            if let Some(shortest) = hidden::at_percentile(&turns, SHORT_PERCENTILE) {
-                gaps.iter_mut().for_each(|gap| *gap = (*gap).min(shortest / 2));
-            }
+            let short = |list: &[u64]| hidden::at_percentile(list, SHORT_PERCENTILE).unwrap_or(0);
+            let section = self.lengths.get(&key).map_or(0, |lengths| short(lengths));
+            let most = short(&turns).saturating_sub(section);
+            gaps.iter_mut().for_each(|gap| *gap = (*gap).min(most));
         }
     }
 
