@@ -91,7 +91,7 @@ fn scale(span: u64, by: u64, of: u64) -> u64 {
     u64::try_from(scaled).unwrap_or(u64::MAX)
 }
 
-/// Cuts a program at the timed sleeps outside of critical sections.
+/// Cuts a program at the sleeps outside of critical sections, whoever ends them.
 fn rounds(ops: &[Op], holds: &[LockIndex]) -> Vec<Round> {
     let mut held = holds.len();
     let mut rounds = Vec::new();
@@ -100,7 +100,10 @@ fn rounds(ops: &[Op], holds: &[LockIndex]) -> Vec<Round> {
         match op {
             Op::Lock(_) | Op::TryLock { acquired: true, .. } => held += 1,
             Op::Unlock(_) => held = held.saturating_sub(1),
-            Op::Sleep { on: None, state: PrevState::Interruptible, .. } if held == 0 => {
+            Op::Sleep { on: None, state: PrevState::Interruptible, .. }
+            | Op::Wait { on: None, state: PrevState::Interruptible }
+                if held == 0 =>
+            {
                 if let Some(start) = start {
                     rounds.push(round(ops, start..index));
                 }

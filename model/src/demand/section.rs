@@ -33,8 +33,10 @@ pub(super) struct Known {
     gaps: BTreeMap<Key, Vec<u64>>,
     /// CPU times from one acquisition to the next of the same task: a section and a gap.
     turns: BTreeMap<Key, Vec<u64>>,
-    /// Those in which their tasks do not sleep.
+    /// Those in which their tasks do not sleep, where enough are known.
     awake: BTreeSet<Key>,
+    /// Those in which a task has slept once, at least.
+    slept_in: BTreeSet<Key>,
 }
 
 impl Known {
@@ -59,6 +61,7 @@ impl Known {
                 known.awake.insert(*key);
             }
         }
+        known.slept_in.extend(slept_in.iter().filter(|(_, n)| **n > 0).map(|(key, _)| *key));
         let lengths = &known.lengths;
         known.gaps.retain(|key, gaps| {
             let is_steadier = |lengths| hidden::scatter(gaps) < hidden::scatter(lengths);
@@ -133,6 +136,13 @@ impl Known {
         hidden::at_percentile(self.lengths.get(&key)?, percentile)
     }
 
+    /// Whether a section of this kind may not span a sleep: none that is known does.
+    fn is_awake(&self, key: Key) -> bool {
+        let few = |lengths: &Vec<u64>| lengths.len() < FEWEST;
+        self.awake.contains(&key)
+            || self.lengths.get(&key).is_some_and(few) && !self.slept_in.contains(&key)
+    }
+
     /// The usual time between sections, where it varies less than their lengths.
     fn gap(&self, key: Key, percentile: usize) -> Option<u64> {
         hidden::at_percentile(self.gaps.get(&key)?, 100 - percentile.min(100))
@@ -190,7 +200,7 @@ impl Guess<'_> {
         let Held { lock, hold } = held;
         let percentile = self.spread(nth);
         let typical = self.known.typical((name, lock), percentile);
-        let is_awake = self.known.awake.contains(&(name, lock));
+        let is_awake = self.known.is_awake((name, lock));
         let gap = self.known.gap((name, lock), percentile);
         let gap = gap.filter(|_| build.asks_for(lock, hold.released.latest.0));
         let within = (self.seed != 0).then(|| self.spread(nth));

@@ -32,11 +32,27 @@ struct Wakee {
     asleep_since: Option<u64>,
     is_contending: bool,
     /// By the CPU of the event.
-    by_cpu: BTreeMap<CpuId, u32>,
+    by_cpu: BTreeMap<CpuId, OnCpu>,
     /// By the name of the task that was running.
     by_waker: BTreeMap<NameId, u32>,
     idle: u32,
     sleeps: Vec<TimerSleep>,
+}
+
+/// The wakeups of one task on one CPU, and how much time that CPU had had at the first and at the
+/// last of them.
+#[derive(Clone, Copy, Debug)]
+struct OnCpu {
+    n: u32,
+    first: Spent,
+    last: Spent,
+}
+
+/// Time of a CPU, of which so much was idle.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spent {
+    all: u64,
+    idle: u64,
 }
 
 /// Counts wakeups and who was running, while a recording is surveyed.
@@ -46,6 +62,7 @@ pub(crate) struct Wakers {
     /// CPU time by the name of the task; the idle task has a name of its own.
     by_name: BTreeMap<(CpuId, Option<NameId>), u64>,
     by_task: BTreeMap<(CpuId, Tid), u64>,
+    spent: BTreeMap<CpuId, Spent>,
     wakees: BTreeMap<Tid, Wakee>,
     has_unknown: bool,
 }
@@ -62,6 +79,9 @@ impl Wakers {
                     let name = Some(name).filter(|_| tid != Tid::IDLE);
                     *self.by_name.entry((e.cpu, name)).or_default() += span;
                     *self.by_task.entry((e.cpu, tid)).or_default() += span;
+                    let spent = self.spent.entry(e.cpu).or_default();
+                    spent.all += span;
+                    spent.idle += if tid == Tid::IDLE { span } else { 0 };
                 }
                 if !prev_state.is_runnable() && prev != Tid::IDLE {
                     self.wakees.entry(prev).or_default().asleep_since = Some(at);
@@ -86,7 +106,11 @@ impl Wakers {
         if wakee.is_contending {
             return;
         }
-        *wakee.by_cpu.entry(e.cpu).or_default() += 1;
+        let spent = self.spent.get(&e.cpu).copied().unwrap_or_default();
+        let new = || OnCpu { n: 0, first: spent, last: spent };
+        let on_cpu = wakee.by_cpu.entry(e.cpu).or_insert_with(new);
+        on_cpu.n += 1;
+        on_cpu.last = spent;
         if waker == Tid::IDLE {
             wakee.idle += 1;
         } else {
@@ -103,22 +127,22 @@ impl Wakers {
         if !self.has_unknown {
             return Interrupts { by_chance };
         }
-        let mut of_cpu: BTreeMap<CpuId, u64> = BTreeMap::new();
-        for ((cpu, _), span) in &self.by_name {
-            *of_cpu.entry(*cpu).or_default() += span;
-        }
         for (tid, wakee) in &self.wakees {
-            let n: u32 = wakee.by_cpu.values().sum();
+            let n: u32 = wakee.by_cpu.values().map(|on| on.n).sum();
             if n < FEWEST {
                 continue;
             }
-            // How often somebody is expected to run when `tid` is woken by chance.
+            // How often somebody is expected to run when `tid` is woken by chance, between the first
+            // and the last time that it is.
             let expected = |name: Option<NameId>| -> u64 {
-                let on_cpu = |(cpu, n): (&CpuId, &u32)| {
+                let on_cpu = |(cpu, on): (&CpuId, &OnCpu)| {
                     let own = self.by_task.get(&(*cpu, *tid)).copied().unwrap_or(0);
-                    let all = of_cpu.get(cpu).copied().unwrap_or(0).saturating_sub(own).max(1);
-                    let span = self.by_name.get(&(*cpu, name)).copied().unwrap_or(0);
-                    let times = u128::from(*n) * u128::from(span.min(all)) / u128::from(all);
+                    let all = (on.last.all - on.first.all).saturating_sub(own).max(1);
+                    let span = match name {
+                        None => on.last.idle - on.first.idle,
+                        name => self.by_name.get(&(*cpu, name)).copied().unwrap_or(0),
+                    };
+                    let times = u128::from(on.n) * u128::from(span.min(all)) / u128::from(all);
                     u64::try_from(times).unwrap_or(u64::MAX)
                 };
                 wakee.by_cpu.iter().map(on_cpu).sum()

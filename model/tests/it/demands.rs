@@ -2,7 +2,7 @@
 
 use crate::shorthand::recording;
 use expect_test::{Expect, expect};
-use model::Recording;
+use model::{Recording, SchedEvent};
 
 /// The demand without what is only assumed of the machine.
 fn check(text: &str, expect: Expect) {
@@ -237,6 +237,62 @@ fn an_owner_that_is_recorded() {
             # SectionEndGuessed x1
             # WaitCutOff x2
         "#]],
+    );
+}
+
+/// `a` is on a CPU while `w` spins, and has had the lock before: so it is taken for the owner. The
+/// recorder found `b`, which nothing else gives away. The demand follows the record.
+#[test]
+fn where_a_conclusion_is_wrong_the_demand_follows_the_record() {
+    let text = "0 0 x switch x R a
+         0 1 y switch y R w
+         0 2 z switch z R b
+         5 0 a begin m 33
+         8 0 a end m 0
+         40 1 w begin m 33
+         40 1 w owner m 33 b 0
+         90 1 w end m 0
+         100 0 a switch a S idle
+         110 2 b switch b S idle
+         120 1 w switch w S idle";
+    check(
+        text,
+        expect![[r#"
+        cpus 3
+        end 0.12
+        mutex m0 0x1 flags spin+mutex
+
+        x  allowed all  ...
+        a  allowed all  run 0.005  lock m0  run 0.032  unlock m0  run 0.06  wait  ...
+        y  cpu 1  allowed all  ...
+        w  cpu 1  allowed all  run 0.04  lock m0  run 0.03  unlock m0  wait  ...
+        z  cpu 2  allowed all  ...
+        b  cpu 2  allowed all  run 0.04  lock m0  run 0.05  unlock m0  run 0.02  wait  ...
+        # SectionStartGuessed x1
+        # SectionEndGuessed x3
+        # WaitCutOff x3
+    "#]],
+    );
+    let mut without = recording(text);
+    without.events.retain(|e| !matches!(e.kind, SchedEvent::LockOwner { .. }));
+    check_recording(
+        &without,
+        expect![[r#"
+        cpus 3
+        end 0.12
+        mutex m0 0x1 flags spin+mutex
+
+        x  allowed all  ...
+        a  allowed all  run 0.005  lock m0  run 0.082  unlock m0  run 0.01  wait  ...
+        y  cpu 1  allowed all  ...
+        w  cpu 1  allowed all
+            run 0.005  lock m0  run 0.003  unlock m0  run 0.032  lock m0  run 0.03  unlock m0  wait  ...
+        z  cpu 2  allowed all  ...
+        b  cpu 2  allowed all  run 0.11  wait  ...
+        # SectionStartGuessed x1
+        # SectionEndGuessed x3
+        # WaitCutOff x3
+    "#]],
     );
 }
 

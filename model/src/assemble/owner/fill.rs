@@ -295,6 +295,10 @@ impl<'t> Fill<'t> {
             self.last = Last::Lost(task);
             self.before = None;
         }
+        if self.source == Source::Releases && self.last == Last::Acquired(task) {
+            // Told later, that span would be a hold of its own.
+            self.push(at, Ownership::Held(task), Basis::Inferred, Rule::LastWinner);
+        }
         if self.source != Source::Calls {
             self.holds.waits(task, at);
         }
