@@ -4,7 +4,7 @@ mod lane;
 
 pub use lane::{Lane, LaneSpan, Mark};
 
-use crate::decompose::{Decomposition, decompose_all};
+use crate::decompose::{Decomposition, decompose};
 use crate::identity::counterpart;
 use crate::part::Parts;
 use lane::lane;
@@ -12,6 +12,7 @@ use model::{
     Basis, LockId, LockKind, LockWait, Nanos, OwnerSpan, Ownership, Response, TaskId, Timestamp,
     Trace,
 };
+use std::cmp::Reverse;
 
 /// One lock wait with all that took part in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,20 +59,32 @@ pub struct EpisodeOwner {
 /// The `n` waits with the most inversion, the worst first; where none has any, the longest.
 #[must_use]
 pub fn worst_episodes(trace: &Trace, n: usize) -> Vec<Episode> {
-    let decomposed = decompose_all(trace);
-    let mut order: Vec<usize> = (0..trace.waits.len()).collect();
-    let weight = |&index: &usize| {
-        let d: &Decomposition = &decomposed[index];
-        std::cmp::Reverse((d.parts.inversion(), d.parts.total()))
-    };
-    order.sort_by_key(weight);
-    order.into_iter().take(n).map(|index| of(trace, index, &decomposed[index])).collect()
+    worst_episodes_of(trace, n, |_| true)
+}
+
+/// As [`worst_episodes`], among the waits of tasks that `counts` accepts.
+///
+/// Only what is returned is drawn: ranking takes the waits apart and keeps two numbers of each.
+#[must_use]
+pub fn worst_episodes_of(
+    trace: &Trace,
+    n: usize,
+    mut counts: impl FnMut(TaskId) -> bool,
+) -> Vec<Episode> {
+    let waits = trace.waits.iter().enumerate().filter(|(_, wait)| counts(wait.waiter));
+    let weighed = waits.map(|(index, wait)| {
+        let Decomposition { parts, .. } = decompose(trace, wait);
+        (Reverse((parts.inversion(), parts.total())), index)
+    });
+    let mut order: Vec<_> = weighed.collect();
+    order.sort_unstable();
+    order.into_iter().take(n).filter_map(|(_, index)| episode(trace, index)).collect()
 }
 
 /// The episode of one wait, by its place in [`Trace::waits`]; `None` out of range.
 #[must_use]
 pub fn episode(trace: &Trace, wait: usize) -> Option<Episode> {
-    let decomposition = crate::decompose::decompose(trace, trace.waits.get(wait)?);
+    let decomposition = decompose(trace, trace.waits.get(wait)?);
     Some(of(trace, wait, &decomposition))
 }
 

@@ -43,7 +43,15 @@ pub fn keys(trace: &Trace) -> Vec<TaskKey> {
 /// The task of `b` that is `task` of `a`; `None` when `b` has no such task.
 #[must_use]
 pub fn counterpart(a: &Trace, task: TaskId, b: &Trace) -> Option<TaskId> {
-    let key = keys(a).into_iter().nth(task.index())?;
-    let position = keys(b).iter().position(|k| *k == key)?;
-    u32::try_from(position).ok().map(TaskId)
+    let name = a.name(task);
+    let position = by_thread_id(a, name).iter().position(|id| *id == task)?;
+    by_thread_id(b, name).get(position).copied()
+}
+
+/// The tasks of one name, in the order of their positions.
+fn by_thread_id(trace: &Trace, name: &str) -> Vec<TaskId> {
+    let mut tasks: Vec<TaskId> =
+        trace.tasks().map(|(id, _)| id).filter(|id| trace.name(*id) == name).collect();
+    tasks.sort_by_key(|id| (trace.task(*id).info.tid, *id));
+    tasks
 }

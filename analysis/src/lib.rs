@@ -26,7 +26,7 @@ pub use compare::{Comparison, compare};
 pub use decompose::{Decomposition, Piece, decompose, decompose_all};
 pub use distribution::{Distribution, quantile};
 pub use divergence::{Divergence, divergence};
-pub use episode::{Episode, episode, same_response, same_wait, worst_episodes};
+pub use episode::{Episode, episode, same_response, same_wait, worst_episodes, worst_episodes_of};
 pub use fidelity::{Fidelity, Measure, Miss, fidelity};
 pub use frame::{FrameError, to_frame, to_table, write_csv, write_parquet};
 pub use identity::TaskKey;

@@ -59,7 +59,8 @@ impl<'t> Look<'t> {
 
     /// Another waiter, awake, that gets the free lock before this one does.
     fn heir(&mut self, wait: &LockWait) -> Option<TaskId> {
-        let next = wait.ownership.iter().find(|s| s.from > self.at)?;
+        let next = wait.ownership.partition_point(|s| s.from <= self.at);
+        let next = wait.ownership.get(next)?;
         let Ownership::Held(heir) = next.owner else { return None };
         let is_awake = matches!(self.state(heir), TaskState::Running(_) | TaskState::Runnable(..));
         let waits = self.wait_of(heir).is_some_and(|w| w.lock == wait.lock);
@@ -119,7 +120,8 @@ impl<'t> Look<'t> {
     }
 
     fn phase(&mut self, wait: &LockWait) -> PhaseKind {
-        if let Some(next) = wait.phases.iter().find(|p| p.from > self.at) {
+        let next = wait.phases.partition_point(|p| p.from <= self.at);
+        if let Some(next) = wait.phases.get(next) {
             self.changes_at(next.from);
         }
         wait.phase_at(self.at)

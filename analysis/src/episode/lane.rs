@@ -1,6 +1,6 @@
 //! One task over a window, as marks to draw.
 
-use model::{CpuId, TaskId, TaskState, Timestamp, Trace};
+use model::{CpuId, CpuLine, TaskId, TaskState, Timestamp, Trace};
 
 /// What a task did, as a drawing tells it apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ struct Marks<'t> {
     at: Timestamp,
 }
 
-impl Marks<'_> {
+impl<'t> Marks<'t> {
     fn push(&mut self, to: Timestamp, mark: Mark, cpu: Option<CpuId>) {
         if to <= self.at {
             return;
@@ -105,7 +105,8 @@ impl Marks<'_> {
         while self.at < to {
             let wait = self.trace.wait_at(self.task, self.at);
             let waits = &self.trace.task(self.task).waits;
-            let next = waits.iter().map(|&w| self.trace.waits[w].begin).find(|b| *b > self.at);
+            let begun = waits.partition_point(|&w| self.trace.waits[w].begin <= self.at);
+            let next = waits.get(begun).map(|&w| self.trace.waits[w].begin);
             let until = wait.map(|w| w.until).into_iter().chain(next).fold(to, Timestamp::min);
             let (donation, change) = line.map_or((None, None), |l| l.donation_at(self.at));
             let is_lent = donation.is_some_and(|d| d.running == self.task);
@@ -120,11 +121,15 @@ impl Marks<'_> {
 
     /// Blocked up to `to`: lends its time where it is somebody's donor.
     fn blocked(&mut self, to: Timestamp) {
-        let all = self.trace.cpus.iter().flat_map(|c| &c.donations);
-        let mut lent: Vec<_> = all
-            .filter(|d| d.donor == self.task && d.start < to && d.end > self.at)
-            .map(|d| (d.start, d.end))
-            .collect();
+        let from = self.at;
+        let near = |line: &'t CpuLine| {
+            let first = line.donations.partition_point(|d| d.end <= from);
+            let last = line.donations.partition_point(|d| d.start < to);
+            line.donations.get(first..last).unwrap_or_default()
+        };
+        let all = self.trace.cpus.iter().flat_map(near);
+        let mut lent: Vec<_> =
+            all.filter(|d| d.donor == self.task).map(|d| (d.start, d.end)).collect();
         lent.sort_unstable();
         for (start, end) in lent {
             self.push(start.min(to), Mark::Waits, None);

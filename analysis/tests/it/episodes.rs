@@ -3,7 +3,7 @@
 use crate::recorded::fixture;
 use crate::shorthand;
 use analysis::episode::{Lane, lanes};
-use analysis::{Episode, same_response, same_wait, worst_episodes};
+use analysis::{Episode, same_response, same_wait, worst_episodes, worst_episodes_of};
 use expect_test::{Expect, expect};
 use model::{TaskId, Timestamp, Trace, assemble};
 
@@ -152,6 +152,16 @@ fn lanes_cover_their_window() {
             }
             assert_eq!(at, e.window.1);
         }
+    }
+}
+
+#[test]
+fn the_worst_waits_of_some_tasks_are_the_worst_of_all_without_the_others() {
+    let trace = fixture("recorded/classic3-full.dat");
+    let all = worst_episodes(&trace, trace.waits.len());
+    for task in all.iter().take(6).map(|e| e.waiter) {
+        let theirs: Vec<_> = all.iter().filter(|e| e.waiter == task).take(3).cloned().collect();
+        assert_eq!(worst_episodes_of(&trace, 3, |waiter| waiter == task), theirs);
     }
 }
 

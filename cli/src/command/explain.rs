@@ -21,13 +21,11 @@ pub(super) fn run(args: &Explain) -> Result<Outcome> {
     for weakness in &weaknesses {
         say(&format!("resched: {}: {}", study.input.name, weakness.text()));
     }
-    let mut episodes = analysis::worst_episodes(study.recorded(), study.recorded().waits.len());
-    if let Some(task) = &args.task {
-        episodes.retain(|e| study.recorded().name(e.waiter) == task);
-    }
-    episodes.truncate(args.worst);
+    let recorded = study.recorded();
+    let counts = |waiter| args.task.as_ref().is_none_or(|task| recorded.name(waiter) == task);
+    let episodes = analysis::worst_episodes_of(recorded, args.worst, counts);
     if args.json {
-        let list: Vec<_> = episodes.iter().map(|e| as_json(study.recorded(), e)).collect();
+        let list: Vec<_> = episodes.iter().map(|e| as_json(recorded, e)).collect();
         print_json(&list)?;
         return Ok(Outcome::Done);
     }
@@ -42,11 +40,11 @@ pub(super) fn run(args: &Explain) -> Result<Outcome> {
     };
     let mut text = String::new();
     for (n, episode) in episodes.iter().enumerate() {
-        let _ = writeln!(text, "{}. {}", n + 1, story(study.recorded(), episode));
+        let _ = writeln!(text, "{}. {}", n + 1, story(recorded, episode));
         text.push_str(&summary::parts(&episode.parts));
-        text.push_str(&lanes::draw("recorded", study.recorded(), &episode.lanes, episode.window));
+        text.push_str(&lanes::draw("recorded", recorded, &episode.lanes, episode.window));
         if let Some(replayed) = &replayed {
-            text.push_str(&counterpart(study.recorded(), episode, policy.name(), &replayed.trace));
+            text.push_str(&counterpart(recorded, episode, policy.name(), &replayed.trace));
         }
         text.push('\n');
     }
