@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Compare(Compare),
     /// The worst inversion episodes, as a story and a drawing
     Explain(Explain),
+    /// What each task of a recording asked for, as a scenario: text to read, to change, to replay
+    Demand(Demand),
     /// The policies and what each switches on
     Policies(Policies),
 }
@@ -156,7 +158,7 @@ fn compression(text: &str) -> Result<Compression, String> {
 
 #[derive(Debug, Parser)]
 pub(crate) struct Info {
-    /// Trace to read; `-` for standard input
+    /// Trace or scenario to read; `-` for standard input
     pub(crate) file: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -165,7 +167,7 @@ pub(crate) struct Info {
 
 #[derive(Debug, Parser)]
 pub(crate) struct Replay {
-    /// Trace to read; `-` for standard input
+    /// Trace or scenario to read; `-` for standard input
     pub(crate) file: PathBuf,
     /// Policy to replay under: see `resched policies`
     #[arg(long, default_value = "pe-7.3")]
@@ -225,7 +227,7 @@ pub(crate) enum CoveredLock {
 
 #[derive(Debug, Parser)]
 pub(crate) struct Analyze {
-    /// Trace to read; `-` for standard input
+    /// Trace or scenario to read; `-` for standard input
     pub(crate) file: PathBuf,
     /// Table to print or write; without it, a summary
     #[arg(long, value_name = "NAME")]
@@ -240,9 +242,9 @@ pub(crate) struct Analyze {
 
 #[derive(Debug, Parser)]
 pub(crate) struct Compare {
-    /// Trace before
+    /// Trace or scenario before
     pub(crate) before: PathBuf,
-    /// Trace after; without it, the replay of the first under --policy
+    /// The one after; without it, the replay of the first under --policy
     pub(crate) after: Option<PathBuf>,
     /// Policy of the replay
     #[arg(long, default_value = "pe-7.3")]
@@ -257,7 +259,7 @@ pub(crate) struct Compare {
 
 #[derive(Debug, Parser)]
 pub(crate) struct Explain {
-    /// Trace to read; `-` for standard input
+    /// Trace or scenario to read; `-` for standard input
     pub(crate) file: PathBuf,
     /// How many episodes
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -269,6 +271,21 @@ pub(crate) struct Explain {
     #[arg(long, default_value = "pe-7.3")]
     pub(crate) policy: String,
     /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Parser)]
+pub(crate) struct Demand {
+    /// Trace, or scenario to rewrite in the same form; `-` for standard input
+    pub(crate) file: PathBuf,
+    /// Write the scenario to a file, not to standard output
+    #[arg(short, long, value_name = "FILE.sched")]
+    pub(crate) output: Option<PathBuf>,
+    /// With the critical sections of other locks too, for a replay with the same --cover
+    #[arg(long, value_name = "LOCK", value_delimiter = ',', value_enum)]
+    pub(crate) cover: Vec<CoveredLock>,
+    /// Print as JSON how much there is and how much of it is guessed, not the scenario
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -2,16 +2,19 @@
 
 mod analyze;
 mod compare;
+mod demand;
 mod demo;
 mod explain;
 mod info;
 mod policies;
 mod record;
 mod replay;
+mod scenario;
 
-use crate::args::Command;
+use crate::args::{Command, CoveredLock};
 use crate::outcome::Outcome;
 use anyhow::Result;
+use model::demand::Cover;
 use std::io::Write;
 
 /// Runs what was asked for.
@@ -24,7 +27,16 @@ pub(crate) fn run(command: Command) -> Result<Outcome> {
         Command::Analyze(args) => analyze::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Demand(args) => demand::run(&args),
         Command::Policies(args) => policies::run(&args),
+    }
+}
+
+/// Locks beside mutexes whose critical sections count.
+fn cover(locks: &[CoveredLock]) -> Cover {
+    Cover {
+        rwsem: locks.contains(&CoveredLock::Rwsem),
+        pi_futex: locks.contains(&CoveredLock::FutexPi),
     }
 }
 

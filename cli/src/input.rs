@@ -1,12 +1,37 @@
-//! Files in: traces, their sidecars, and errors that name both.
+//! Files in: traces, their sidecars, scenarios, and errors that name them.
 
 use crate::outcome::say;
 use crate::render::name;
+use crate::scenario::Scenario;
 use anyhow::{Context, Result};
 use model::demand::Cover;
-use model::{History, Host, Recording};
+use model::{Demand, History, Host, Recording};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+
+/// What a file turned out to be.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Trace(Box<Input>),
+    Scenario(Box<Scenario>),
+}
+
+impl Source {
+    /// Reads a trace or a scenario (`-`: standard input), by its content.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let name = path.display().to_string();
+        let bytes = bytes_of(path)?;
+        let recording = match trace_formats::read(&bytes) {
+            Ok(recording) => recording,
+            Err(no_trace) => {
+                let scenario = Scenario::read(&name, &bytes, no_trace)?;
+                return Ok(Self::Scenario(Box::new(scenario)));
+            }
+        };
+        let host = host_beside(path)?;
+        Ok(Self::Trace(Box::new(Input { name, recording, host, scenario: None })))
+    }
+}
 
 /// A trace and what lies beside it.
 #[derive(Debug)]
@@ -15,41 +40,66 @@ pub(crate) struct Input {
     pub(crate) name: String,
     pub(crate) recording: Recording,
     pub(crate) host: Option<Host>,
+    /// What a scenario asks for, when this is none recorded but its schedule under `none`.
+    pub(crate) scenario: Option<Demand>,
 }
 
 impl Input {
     /// Reads a trace (`-`: standard input) and, beside a file, its `.host.json`; says what is
-    /// odd about the file, such as that it ends too early.
+    /// odd about the file, such as that it ends too early. A scenario is replayed under `none`.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        /// Of many oddities these; `resched info` has all.
-        const SAID: usize = 4;
-        let input = Self::read(path)?;
-        let oddities = &input.recording.oddities;
-        for oddity in oddities.iter().take(SAID) {
-            say(&format!("note: {}: {}: {}", input.name, oddity.place, name(&oddity.text)));
+        match Source::read(path)? {
+            Source::Trace(input) => {
+                input.say_oddities();
+                Ok(*input)
+            }
+            Source::Scenario(scenario) => scenario.under_none(),
         }
-        if oddities.len() > SAID {
+    }
+
+    /// As [`Self::open`], for a command that looks at what was recorded: a scenario gets another
+    /// answer than a recording, and hears so.
+    pub(crate) fn open_to_look(path: &Path) -> Result<Self> {
+        let input = Self::open(path)?;
+        if input.scenario.is_some() {
             say(&format!(
-                "note: {}: `resched info` lists {} more",
-                input.name,
-                oddities.len() - SAID
+                "note: {}: is a scenario, not a recording: this is its schedule under none. \
+                 `resched replay` compares policies",
+                input.name
             ));
         }
         Ok(input)
     }
 
-    /// Reads a trace as [`Input::open`] does, and says nothing.
-    pub(crate) fn read(path: &Path) -> Result<Self> {
-        let name = path.display().to_string();
-        let bytes = bytes_of(path)?;
-        let recording = trace_formats::read(&bytes).with_context(|| name.clone())?;
-        Ok(Self { host: host_beside(path)?, name, recording })
+    pub(crate) fn say_oddities(&self) {
+        /// Of many oddities these; `resched info` has all.
+        const SAID: usize = 4;
+        let oddities = &self.recording.oddities;
+        for oddity in oddities.iter().take(SAID) {
+            say(&format!("note: {}: {}: {}", self.name, oddity.place, name(&oddity.text)));
+        }
+        if oddities.len() > SAID {
+            say(&format!(
+                "note: {}: `resched info` lists {} more",
+                self.name,
+                oddities.len() - SAID
+            ));
+        }
+    }
+
+    /// For people: which schedule this is.
+    pub(crate) fn title(&self) -> String {
+        if self.scenario.is_some() {
+            format!("{} under none", self.name)
+        } else {
+            self.name.clone()
+        }
     }
 
     pub(crate) fn embedded(name: &str, bytes: &[u8], host: &str) -> Result<Self> {
         let recording = trace_formats::read(bytes).with_context(|| name.to_owned())?;
         let host = Some(Host::from_json(host).with_context(|| name.to_owned())?);
-        Ok(Self { name: name.to_owned(), recording, host })
+        Ok(Self { name: name.to_owned(), recording, host, scenario: None })
     }
 
     /// What happened, and what each task did.

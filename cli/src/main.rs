@@ -8,6 +8,7 @@ mod input;
 mod outcome;
 mod output;
 mod render;
+mod scenario;
 mod study;
 
 use clap::Parser;

@@ -6,6 +6,7 @@ pub(crate) mod divergence;
 pub(crate) mod headline;
 pub(crate) mod lanes;
 pub(crate) mod recording;
+pub(crate) mod scenario;
 pub(crate) mod summary;
 
 /// Milliseconds with enough digits to tell short ones apart.

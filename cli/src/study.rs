@@ -19,13 +19,20 @@ const SAID: usize = 4;
 /// A recording and the demand in it.
 pub(crate) struct Study {
     pub(crate) input: Input,
-    history: History,
+    origin: Origin,
     pub(crate) demand: Demand,
     pub(crate) guesses: BTreeMap<DemandNote, u64>,
     pub(crate) costs: Costs,
     /// Of the random numbers in replays that are no draws.
     pub(crate) seed: u64,
     cover: Cover,
+}
+
+/// Where the demand is from.
+enum Origin {
+    Recording(Box<History>),
+    /// A scenario, and its schedule under `none` where others have what was recorded.
+    Scenario(Box<Trace>),
 }
 
 /// A policy, with mechanisms switched by the user.
@@ -139,7 +146,12 @@ impl Study {
     }
 
     /// As [`Self::of`], with the critical sections of more locks than mutexes.
-    pub(crate) fn covering(input: Input, costs: CostChoice, cover: Cover) -> Result<Self> {
+    pub(crate) fn covering(mut input: Input, costs: CostChoice, cover: Cover) -> Result<Self> {
+        if let Some(demand) = input.scenario.take() {
+            let (costs, guesses) = (costs.of(&demand), BTreeMap::new());
+            let origin = Origin::Scenario(Box::new(input.trace()));
+            return Ok(Self { input, origin, demand, guesses, costs, seed: 0, cover });
+        }
         let history = input.history(cover);
         if !history.trace.has("sched_switch") {
             bail!(
@@ -156,23 +168,22 @@ impl Study {
         if let Some(more @ 1..) = demand.odd_affinities.len().checked_sub(SAID) {
             say(&format!("note: {}: {more} more such tasks", input.name));
         }
-        let l = demand.latencies;
-        let costs = match costs {
-            CostChoice::Zero => Costs::default(),
-            CostChoice::Calibrated => Costs {
-                wake_busy: l.wake_busy.0,
-                wake_idle: l.wake_idle.0,
-                wake_deep: l.wake_deep.0,
-                slice_end: l.slice_end.0,
-                ..Costs::default()
-            },
-        };
-        Ok(Self { input, history, demand, guesses, costs, seed: 0, cover })
+        let costs = costs.of(&demand);
+        let origin = Origin::Recording(Box::new(history));
+        Ok(Self { input, origin, demand, guesses, costs, seed: 0, cover })
     }
 
-    /// What was recorded.
+    /// Whether nothing was recorded: a scenario says what tasks ask for, and no more.
+    pub(crate) fn is_scenario(&self) -> bool {
+        matches!(self.origin, Origin::Scenario(_))
+    }
+
+    /// What was recorded; of a scenario, its schedule under `none`.
     pub(crate) fn recorded(&self) -> &Trace {
-        &self.history.trace
+        match &self.origin {
+            Origin::Recording(history) => &history.trace,
+            Origin::Scenario(trace) => trace,
+        }
     }
 
     /// Other dice for what the recording leaves open, the draw `nth` of `n`.
@@ -181,17 +192,24 @@ impl Study {
     pub(crate) fn draw(&self, nth: usize, n: usize) -> Diced<'_> {
         use DemandNote::{SectionAssumed, SectionEndGuessed, SectionStartGuessed};
         let guessed = [SectionAssumed, SectionEndGuessed, SectionStartGuessed];
-        let demand = guessed.iter().any(|note| self.guesses.contains_key(note)).then(|| {
-            let section_percentile = 25 + 50 * nth / n.saturating_sub(1).max(1);
-            let seed = 1 + nth as u64;
-            self.history.demand(Choices { section_percentile, seed }).0
-        });
+        let has_guesses = guessed.iter().any(|note| self.guesses.contains_key(note));
+        let demand = match &self.origin {
+            Origin::Recording(history) if has_guesses => {
+                let section_percentile = 25 + 50 * nth / n.saturating_sub(1).max(1);
+                let seed = 1 + nth as u64;
+                Some(history.demand(Choices { section_percentile, seed }).0)
+            }
+            _ => None,
+        };
         Diced { study: self, demand, seed: 1 + nth as u64 }
     }
 
     /// Why it cannot carry a prediction, if so; the gravest first.
     pub(crate) fn weaknesses(&self) -> Vec<Weakness> {
         let mut list = Vec::new();
+        if self.is_scenario() {
+            return list;
+        }
         if self.recorded().notes.iter().any(|n| n.kind == NoteKind::DonorsInvisible) {
             list.push(Weakness::ProxyExecutionOn);
         }
@@ -217,6 +235,13 @@ impl Study {
 
     fn replay_with(&self, demand: &Demand, variant: Variant, seed: u64) -> Result<Replayed> {
         if variant.policy == Policy::Recorded {
+            if self.is_scenario() {
+                bail!(
+                    "{}: is a scenario: nothing was recorded that `recorded` could give back. \
+                     Name another policy, or the recording that the scenario was made from",
+                    self.input.name
+                );
+            }
             let (schedule, divergence) = replay::recorded(demand, &self.input.recording);
             if let Some(divergence) = divergence {
                 bail!(
@@ -235,7 +260,7 @@ impl Study {
 
     /// What a policy is compared with: a replay, or the recording's own history.
     fn baseline(&self, variant: Variant) -> Result<Replayed> {
-        if variant.policy != Policy::Recorded {
+        if variant.policy != Policy::Recorded || self.is_scenario() {
             return self.replay(variant);
         }
         let (recording, trace) = (self.input.recording.clone(), self.recorded().clone());
@@ -262,9 +287,11 @@ impl Study {
         (self.replayed(variant, schedule), decisions)
     }
 
-    /// The recording against its own replay under `none`.
+    /// The recording against its own replay under `none`; of a scenario, whose schedule is what a
+    /// replay makes of it, that replay against itself.
     pub(crate) fn fidelity(&self, base: &Replayed) -> Fidelity {
-        analysis::fidelity(self.recorded(), &base.trace, |kind| self.cover.acquires(kind))
+        let recorded = if self.is_scenario() { &base.trace } else { self.recorded() };
+        analysis::fidelity(recorded, &base.trace, |kind| self.cover.acquires(kind))
     }
 }
 
@@ -287,10 +314,27 @@ impl Diced<'_> {
 /// Whose costs a replay charges for the kernel's own work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CostChoice {
-    /// Measured in the recording.
+    /// Measured in the recording, or what a scenario says.
     Calibrated,
     /// None.
     Zero,
+}
+
+impl CostChoice {
+    /// The costs of this demand.
+    pub(crate) fn of(self, demand: &Demand) -> Costs {
+        let l = demand.latencies;
+        match self {
+            Self::Zero => Costs::default(),
+            Self::Calibrated => Costs {
+                wake_busy: l.wake_busy.0,
+                wake_idle: l.wake_idle.0,
+                wake_deep: l.wake_deep.0,
+                slice_end: l.slice_end.0,
+                ..Costs::default()
+            },
+        }
+    }
 }
 
 /// A recording, its baseline replay and the replay under another policy.

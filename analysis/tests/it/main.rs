@@ -7,6 +7,7 @@ mod any_events;
 mod divergence;
 mod episodes;
 mod ground_truth;
+mod inversion;
 mod judge;
 mod needs;
 mod parts;

@@ -13,7 +13,7 @@ pub(super) fn run(args: &Analyze) -> Result<Outcome> {
     let table = args.table.as_deref().map(str::parse::<TableName>).transpose()?;
     let to = |path| Output::new(path, &["csv", "parquet"], &[args.file.as_path()]);
     let output = args.output.as_deref().map(to).transpose()?;
-    let input = Input::open(&args.file)?;
+    let input = Input::open_to_look(&args.file)?;
     let trace = input.trace();
     let Some(table) = table else {
         let summary = analysis::summary(&trace);
@@ -21,12 +21,14 @@ pub(super) fn run(args: &Analyze) -> Result<Outcome> {
             print_json(&summary)?;
             return Ok(Outcome::Done);
         }
+        // What a schedule of a scenario has no event of did not happen in it.
+        let asked = if input.scenario.is_some() { &[][..] } else { &Question::ALL[..] };
         let mut gaps = false;
-        for missing in Question::ALL.iter().filter_map(|q| q.ask(&trace).err()) {
+        for missing in asked.iter().filter_map(|q| q.ask(&trace).err()) {
             say(&format!("resched: {}: {missing}", input.name));
             gaps = true;
         }
-        let head = headline::of_trace(&input.name, &trace, &summary);
+        let head = headline::of_trace(&input.title(), &trace, &summary);
         print(&format!("{head}\n\n{}", self::summary::text(&summary)))?;
         return Ok(if gaps { Outcome::Inconclusive } else { Outcome::Done });
     };

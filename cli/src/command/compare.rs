@@ -17,16 +17,16 @@ pub(super) fn run(args: &Compare) -> Result<Outcome> {
     let inputs: Vec<&Path> = [&args.before].into_iter().chain(&args.after).map(|p| &**p).collect();
     let chart = args.svg.as_deref().map(|p| Output::new(p, &["svg"], &inputs)).transpose()?;
     let chart = chart.as_ref();
-    let before = Input::open(&args.before)?;
+    let before = Input::open_to_look(&args.before)?;
     let Some(after) = &args.after else { return with_replay(args, before, policy, chart) };
-    let after = Input::open(after)?;
+    let after = Input::open_to_look(after)?;
     let (a, b) = (before.trace(), after.trace());
     let comparison = analysis::compare(&a, &b);
     show(args, chart, &comparison, ["before", "after"], || {
         format!(
             "before  {}\nafter   {}\n",
-            headline::of_trace(&before.name, &a, &comparison.before),
-            headline::of_trace(&after.name, &b, &comparison.after)
+            headline::of_trace(&before.title(), &a, &comparison.before),
+            headline::of_trace(&after.title(), &b, &comparison.after)
         )
     })?;
     Ok(Outcome::Done)
@@ -39,6 +39,7 @@ fn with_replay(
     policy: Policy,
     chart: Option<&Output>,
 ) -> Result<Outcome> {
+    let title = input.title();
     let study = Study::of(input, CostChoice::Calibrated)?;
     let weaknesses = study.weaknesses();
     for weakness in &weaknesses {
@@ -49,8 +50,9 @@ fn with_replay(
     }
     let replayed = study.replay(Variant::plain(policy))?;
     let comparison = analysis::compare(study.recorded(), &replayed.trace);
-    show(args, chart, &comparison, ["recorded", policy.name()], || {
-        let head = headline::of_trace(&study.input.name, study.recorded(), &comparison.before);
+    let before = if study.is_scenario() { "none" } else { "recorded" };
+    show(args, chart, &comparison, [before, policy.name()], || {
+        let head = headline::of_trace(&title, study.recorded(), &comparison.before);
         format!("{head}\n")
     })?;
     Ok(if weaknesses.is_empty() { Outcome::Done } else { Outcome::Inconclusive })

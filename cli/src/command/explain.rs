@@ -16,7 +16,7 @@ use std::fmt::Write;
 
 pub(super) fn run(args: &Explain) -> Result<Outcome> {
     let policy: Policy = args.policy.parse()?;
-    let study = Study::of(Input::open(&args.file)?, CostChoice::Calibrated)?;
+    let study = Study::of(Input::open_to_look(&args.file)?, CostChoice::Calibrated)?;
     let weaknesses = study.weaknesses();
     for weakness in &weaknesses {
         say(&format!("resched: {}: {}", study.input.name, weakness.text()));
@@ -38,11 +38,12 @@ pub(super) fn run(args: &Explain) -> Result<Outcome> {
     } else {
         Some(study.replay(Variant::plain(policy))?)
     };
+    let title = if study.is_scenario() { "none" } else { "recorded" };
     let mut text = String::new();
     for (n, episode) in episodes.iter().enumerate() {
         let _ = writeln!(text, "{}. {}", n + 1, story(recorded, episode));
         text.push_str(&summary::parts(&episode.parts));
-        text.push_str(&lanes::draw("recorded", recorded, &episode.lanes, episode.window));
+        text.push_str(&lanes::draw(title, recorded, &episode.lanes, episode.window));
         if let Some(replayed) = &replayed {
             text.push_str(&counterpart(recorded, episode, policy.name(), &replayed.trace));
         }

@@ -2,23 +2,38 @@
 
 use super::{print, print_json};
 use crate::args::Info;
-use crate::input::Input;
+use crate::input::{Input, Source};
 use crate::outcome::Outcome;
-use crate::render::{headline, name};
+use crate::render::{headline, name, scenario};
+use crate::scenario::Scenario;
 use analysis::Question;
 use anyhow::Result;
 use model::History;
-use model::demand::{Choices, Cover};
+use model::demand::{Choices, Cover, Demand};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
 pub(super) fn run(args: &Info) -> Result<Outcome> {
-    let input = Input::read(&args.file)?;
+    let input = match Source::read(&args.file)? {
+        Source::Trace(input) => *input,
+        Source::Scenario(scenario) => return of_scenario(args, &scenario),
+    };
     let history = input.history(Cover::default());
     if args.json {
         print_json(&as_json(&input, &history))?;
     } else {
         print(&as_text(&input, &history))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn of_scenario(args: &Info, scenario: &Scenario) -> Result<Outcome> {
+    if args.json {
+        let mut json = scenario::as_json(scenario);
+        json["calibrated"] = calibrated_json(&scenario.demand);
+        print_json(&json)?;
+    } else {
+        print(&(scenario::as_text(scenario) + &calibrated(&scenario.demand)))?;
     }
     Ok(Outcome::Done)
 }
@@ -70,7 +85,7 @@ fn as_json(input: &Input, history: &History) -> Value {
         "oddities": oddities,
         "notes": notes,
         "questions": questions,
-        "calibrated": calibrated_json(history),
+        "calibrated": demand(history).map_or(Value::Null, |d| calibrated_json(&d)),
     })
 }
 
@@ -117,7 +132,7 @@ fn as_text(input: &Input, history: &History) -> String {
             }
         }
     }
-    text.push_str(&calibrated(history));
+    text.push_str(&demand(history).map_or_else(String::new, |d| calibrated(&d)));
     for oddity in &r.oddities {
         let _ = writeln!(text, "odd:           {}: {}", oddity.place, name(&oddity.text));
     }
@@ -134,13 +149,14 @@ fn as_text(input: &Input, history: &History) -> String {
     text
 }
 
-/// What a replay would take from the recording itself, for those who want to set it otherwise.
-fn calibrated(history: &History) -> String {
+/// What tasks asked for, when there is a schedule at all.
+fn demand(history: &History) -> Option<Demand> {
+    history.trace.has("sched_switch").then(|| history.demand(Choices::default()).0)
+}
+
+/// What a replay takes from the recording or the scenario, for those who want to set it otherwise.
+fn calibrated(demand: &Demand) -> String {
     let mut text = String::new();
-    if !history.trace.has("sched_switch") {
-        return text;
-    }
-    let (demand, _) = history.demand(Choices::default());
     let l = demand.latencies;
     let costs = [
         ("wake-busy", l.wake_busy),
@@ -169,11 +185,7 @@ fn calibrated(history: &History) -> String {
     text
 }
 
-fn calibrated_json(history: &History) -> Value {
-    if !history.trace.has("sched_switch") {
-        return Value::Null;
-    }
-    let (demand, _) = history.demand(Choices::default());
+fn calibrated_json(demand: &Demand) -> Value {
     let (l, m) = (demand.latencies, &demand.machine);
     json!({
         "wake_busy_ns": l.wake_busy.0,

@@ -1,7 +1,7 @@
 //! `resched replay`: the demand of a recording under another policy.
 
-use super::{print, print_json};
-use crate::args::{CoveredLock, Replay};
+use super::{cover, print, print_json, scenario};
+use crate::args::Replay;
 use crate::chart;
 use crate::command::explain;
 use crate::ensemble;
@@ -13,17 +13,13 @@ use crate::study::{CostChoice, Replayed, Study, Variant, Verdict, Weakness};
 use analysis::divergence::Side;
 use analysis::{Comparison, Part};
 use anyhow::{Result, bail};
-use model::demand::Cover;
 use replay::{Cost, Policy};
 use std::io::Write;
 
 pub(super) fn run(args: &Replay) -> Result<Outcome> {
     let policy: Policy = args.policy.parse()?;
     let against: Policy = args.against.parse()?;
-    let cover = Cover {
-        rwsem: args.cover.contains(&CoveredLock::Rwsem),
-        pi_futex: args.cover.contains(&CoveredLock::FutexPi),
-    };
+    let cover = cover(&args.cover);
     let variant = Variant::of(policy, &args.with, &args.without, cover)?;
     let costs = if args.no_costs { CostChoice::Zero } else { CostChoice::Calibrated };
     let set: Vec<Cost> = args.cost.iter().map(|c| c.parse()).collect::<Result<_, _>>()?;
@@ -31,6 +27,9 @@ pub(super) fn run(args: &Replay) -> Result<Outcome> {
     let schedule = args.output.as_deref().map(|p| Output::new(p, &["txt"], &inputs)).transpose()?;
     let chart = args.svg.as_deref().map(|p| Output::new(p, &["svg"], &inputs)).transpose()?;
     let mut study = Study::covering(Input::open(&args.file)?, costs, cover)?;
+    if study.is_scenario() {
+        scenario::check(&study.input.name, args, against)?;
+    }
     study.seed = args.seed;
     for cost in &set {
         study.costs.set(cost)?;
@@ -173,7 +172,7 @@ pub(super) fn as_json(v: &Verdict) -> serde_json::Value {
             "handoffs": c.handoffs,
             "chain_hops": c.chain_hops,
         },
-        "trust": v.fidelity,
+        "trust": (!v.study.is_scenario()).then_some(&v.fidelity),
         "costs_ns": v.study.costs.all().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
         "assumed": v.study.demand.machine.assumed,
         "weaknesses": v.study.weaknesses().iter().map(|w| w.text()).collect::<Vec<_>>(),
@@ -182,6 +181,9 @@ pub(super) fn as_json(v: &Verdict) -> serde_json::Value {
 }
 
 pub(super) fn as_text(v: &Verdict) -> String {
+    if v.study.is_scenario() {
+        return scenario::as_text(v);
+    }
     let recorded = analysis::summary(v.study.recorded());
     let (a, b) = (v.base.variant.name.as_str(), v.other.variant.name.as_str());
     let mut text = headline::of_trace(&v.study.input.name, v.study.recorded(), &recorded);

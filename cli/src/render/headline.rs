@@ -3,7 +3,7 @@
 use crate::render::{ms, name};
 use crate::study::Verdict;
 use analysis::{Fidelity, Measure, Miss, Summary};
-use model::Trace;
+use model::{Demand, Trace};
 
 /// `classic3.dat · Linux 7.3.0-rc7 · 1 CPU · 3.05 s · 12 tasks · 3 mutexes · nothing lost`
 pub(crate) fn of_trace(file: &str, trace: &Trace, summary: &Summary) -> String {
@@ -22,6 +22,22 @@ pub(crate) fn of_trace(file: &str, trace: &Trace, summary: &Summary) -> String {
     });
     parts.push(lost(trace));
     parts.join(" · ")
+}
+
+/// `classic3.sched · 1 CPU · 3.05 s · 12 tasks · 4311 ops · 3 locks`
+pub(crate) fn of_scenario(file: &str, demand: &Demand) -> String {
+    let file = file.rsplit('/').next().unwrap_or(file);
+    let hundredths = demand.end.since(demand.start).0 / 10_000_000;
+    let ops: usize = demand.tasks.iter().map(|task| task.ops.len()).sum();
+    [
+        name(file),
+        plural(demand.machine.cpus.len() as u64, "CPU"),
+        format!("{}.{:02} s", hundredths / 100, hundredths % 100),
+        plural(demand.tasks.len() as u64, "task"),
+        plural(ops as u64, "op"),
+        plural(demand.locks.len() as u64, "lock"),
+    ]
+    .join(" · ")
 }
 
 fn lost(trace: &Trace) -> String {
@@ -133,8 +149,9 @@ pub(crate) fn assumptions(verdict: &Verdict) -> Vec<String> {
     }
     let c = study.costs;
     if c.wake_busy + c.wake_idle + c.wake_deep + c.slice_end > 0 {
+        let from = if study.is_scenario() { "of the scenario" } else { "from the recording" };
         lines.push(format!(
-            "costs from the recording: wakeup to switch {} (idle CPU {}, deep {}), slice end to \
+            "costs {from}: wakeup to switch {} (idle CPU {}, deep {}), slice end to \
              switch {}",
             ms(c.wake_busy),
             ms(c.wake_idle),

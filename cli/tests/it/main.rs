@@ -1,11 +1,13 @@
 //! The binary on fixtures: exit code, standard output, standard error.
 
 mod answers;
+mod demand;
 mod divergence;
 mod guest;
 mod outputs;
 mod recording;
 mod refusals;
+mod scenario;
 mod sidecars;
 
 use std::path::{Path, PathBuf};

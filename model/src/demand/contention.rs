@@ -1,8 +1,8 @@
 //! Lock events: acquisitions, releases, and attempts that fail.
 
-use super::extract::{DemandNote, Extract};
+use super::extract::Extract;
 use super::program::Contending;
-use super::{LockIndex, Op};
+use super::{DemandNote, LockIndex, Op};
 use crate::{Event, LockFlags, LockId, LockKind};
 
 /// Locks beside the kernel's mutexes that a demand acquires and releases itself.

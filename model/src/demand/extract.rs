@@ -3,35 +3,12 @@
 use super::contention::Cover;
 use super::presence::{Presence, Turn};
 use super::program::{Asleep, Build};
-use super::{Arrival, DemandLock, Interrupts, LockIndex, Op};
+use super::{Arrival, DemandLock, DemandNote, Interrupts, LockIndex, Op};
 use crate::{
     Context, Event, Host, LockFlags, LockId, Names, Nanos, PrevState, SchedEvent, TaskId,
     TaskTracker, Tid, Timestamp,
 };
 use std::collections::BTreeMap;
-
-/// Something the demand does not say as well as one would wish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DemandNote {
-    /// A mutex was released whose acquisition is not in the trace; its section's start is a guess.
-    SectionStartGuessed,
-    /// A mutex went to somebody else without a release in the trace; its section's end is a guess.
-    SectionEndGuessed,
-    /// A round of a loop is taken to have a section that other rounds show.
-    SectionAssumed,
-    /// A mutex wait ended without the mutex.
-    LockAttemptFailed,
-    /// A task fell asleep and ran again without a wakeup between.
-    WakeupMissing,
-    /// A task came to a CPU, and another one left it: how long the first ran is not known.
-    SwitchMissing,
-    /// A wakeup's context is not recorded: taken as a task's if one was running.
-    WakerContextGuessed,
-    /// A wait was still going on when the recording ended.
-    WaitCutOff,
-    /// An event lies behind or before ten minutes of silence: a damaged time stamp. It is left out.
-    OutOfTime,
-}
 
 /// What a walk over a recording finds out about its programs.
 pub(crate) struct Extract<'r> {

@@ -49,10 +49,18 @@ struct Habit {
 /// # Source
 ///
 /// Our own rule; `docs/decisions.md` says what it did to the figures.
-pub(super) fn complete(ops: &mut Vec<Op>, holds: &[LockIndex], percentile: usize) -> u64 {
+pub(super) fn complete(
+    ops: &mut Vec<Op>,
+    holds: &[LockIndex],
+    percentile: usize,
+    is_guessed: impl Fn(LockIndex) -> bool,
+) -> u64 {
     let rounds = rounds(ops, holds);
-    let habits: Vec<Habit> =
-        locks(&rounds).into_iter().filter_map(|l| habit(&rounds, l, percentile)).collect();
+    let habits: Vec<Habit> = locks(&rounds)
+        .into_iter()
+        .filter(|l| is_guessed(*l))
+        .filter_map(|l| habit(&rounds, l, percentile))
+        .collect();
     if habits.is_empty() {
         return 0;
     }
@@ -243,7 +251,7 @@ mod tests {
         }
         ops.extend([run(130), SLEEP]);
         // The section ends its round, whatever comes before; the last round has none yet.
-        assert_eq!(complete(&mut ops, &[], 50), 1);
+        assert_eq!(complete(&mut ops, &[], 50, |_| true), 1);
         let n = ops.len();
         assert_eq!(ops[n - 5..], [run(100), Op::Lock(M), run(30), Op::Unlock(M), SLEEP]);
     }
@@ -256,7 +264,7 @@ mod tests {
             ops.extend([run(2_000_000_000), Op::Lock(M), run(8_000_000_000), Op::Unlock(M), SLEEP]);
         }
         ops.extend([run(5_000_000_000), SLEEP]);
-        assert_eq!(complete(&mut ops, &[], 50), 1);
+        assert_eq!(complete(&mut ops, &[], 50, |_| true), 1);
         let n = ops.len();
         let section = [Op::Lock(M), run(4_000_000_000), Op::Unlock(M)];
         assert!(ops[n - 6..].windows(3).any(|w| w == section), "{:?}", &ops[n - 6..]);
@@ -269,6 +277,6 @@ mod tests {
             ops.extend([run(before), Op::Lock(M), run(30), Op::Unlock(M), run(after), SLEEP]);
         }
         ops.extend([run(900), SLEEP]);
-        assert_eq!(complete(&mut ops, &[], 50), 0);
+        assert_eq!(complete(&mut ops, &[], 50, |_| true), 0);
     }
 }

@@ -8,11 +8,11 @@ use super::rounds::{self, Ending, Rounds};
 use super::section::{self, Guess, Held, Known};
 use super::sleep::periodic;
 use super::{
-    Arrival, Cover, Demand, DemandLock, DemandNote, Group, GroupIndex, Latencies, LockIndex,
-    Machine, Op, SleepEnd, TaskDemand, cgroup, hidden, order, unseen,
+    Arrival, Demand, DemandLock, DemandNote, Group, GroupIndex, Latencies, LockIndex, Machine, Op,
+    SleepEnd, TaskDemand, cgroup, hidden, order, unseen,
 };
 use crate::{Hold, Names, Nanos, TaskInfo, Timestamp, Trace};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How what a recording leaves open is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +56,8 @@ pub(crate) struct Programs {
     latencies: Latencies,
     stretches: Vec<Nanos>,
     notes: BTreeMap<DemandNote, u64>,
-    /// Some sections leave no events of their own.
-    hides_sections: bool,
+    /// Locks whose sections may leave no events of their own.
+    guessed: BTreeSet<LockIndex>,
     start: Timestamp,
     end: Timestamp,
 }
@@ -73,7 +73,9 @@ impl Extract<'_> {
         n_left_out: u64,
     ) -> Programs {
         self.builds.resize_with(tasks.len(), Build::default);
-        let hides_sections = !self.has_mutex_calls || self.cover != Cover::default();
+        let indexes = (0..).map(LockIndex).zip(&self.locks);
+        let is_guessed = |flags| self.cover.has(flags) && self.hides_sections(flags);
+        let guessed = indexes.filter(|(_, lock)| is_guessed(lock.flags)).map(|(i, _)| i).collect();
         for known in &mut self.locks {
             known.has_preemption_points = trace.preempts_holders_of(known.lock);
         }
@@ -112,7 +114,7 @@ impl Extract<'_> {
             latencies,
             stretches: self.stretches,
             notes: self.notes,
-            hides_sections,
+            guessed,
             start,
             end,
         }
@@ -190,7 +192,7 @@ impl Programs {
             Self::fill(p, held, &guess, &mut notes)
         };
         let mut filled: Vec<Filled> = self.programs.iter().enumerate().map(fill).collect();
-        if self.hides_sections {
+        if !self.guessed.is_empty() {
             self.settle(&mut filled, percentile, &mut notes);
         }
         let endings: Vec<Ending> = filled.iter().filter_map(|f| f.ending).collect();
@@ -272,13 +274,14 @@ impl Programs {
         let (mut rebalanced, mut assumed) = (0, 0);
         for (program, f) in self.programs.iter().zip(&mut *filled) {
             let awake = self.known.awake_of(program.info.comm);
-            rebalanced += unseen::balance(&mut f.ops, &f.holds, &awake);
+            let is_guessed = |lock: LockIndex| self.guessed.contains(&lock);
+            rebalanced += unseen::balance(&mut f.ops, &f.holds, &awake, is_guessed);
             rebalanced += unseen::release_at_end(&mut f.ops, &f.holds);
-            assumed += hidden::complete(&mut f.ops, &f.holds, percentile);
+            assumed += hidden::complete(&mut f.ops, &f.holds, percentile, is_guessed);
         }
         let mut programs: Vec<(&mut Vec<Op>, &[LockIndex])> =
             filled.iter_mut().map(|f| (&mut f.ops, &f.holds[..])).collect();
-        rebalanced += order::untangle(&mut programs);
+        rebalanced += order::untangle(&mut programs, |lock| self.guessed.contains(&lock));
         let counted =
             [(DemandNote::SectionAssumed, assumed), (DemandNote::SectionEndGuessed, rebalanced)];
         for (note, count) in counted.into_iter().filter(|(_, count)| *count > 0) {

@@ -3,10 +3,9 @@
 //! What the ledger saw stands where it saw it. Only what it left open is guessed: within its
 //! bounds, by the CPU time of sections of the same lock whose both ends were seen.
 
-use super::extract::DemandNote;
 use super::hidden;
 use super::program::{Build, Place};
-use super::{LockIndex, Op};
+use super::{DemandNote, LockIndex, Op};
 use crate::{Hold, NameId, TaskId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -5,14 +5,20 @@ use super::{LockIndex, Op};
 /// Makes guessed sections consistent: no mutex is taken twice, none is released unheld, and none
 /// is held over a second sleep, or over a first one if it is of `awake`. Returns the number of ops
 /// added or dropped.
-pub(super) fn balance(ops: &mut Vec<Op>, holds: &[LockIndex], awake: &[LockIndex]) -> u64 {
+pub(super) fn balance(
+    ops: &mut Vec<Op>,
+    holds: &[LockIndex],
+    awake: &[LockIndex],
+    is_guessed: impl Fn(LockIndex) -> bool,
+) -> u64 {
     // Mutex and how often its holder has slept with it.
-    let mut held: Vec<(LockIndex, u32)> = holds.iter().map(|l| (*l, 0)).collect();
+    let mut held: Vec<(LockIndex, u32)> =
+        holds.iter().filter(|l| is_guessed(**l)).map(|l| (*l, 0)).collect();
     let mut balanced = Vec::with_capacity(ops.len());
     let mut changed = 0;
     for op in ops.drain(..) {
         match op {
-            Op::Lock(lock) | Op::TryLock { lock, acquired: true } => {
+            Op::Lock(lock) | Op::TryLock { lock, acquired: true } if is_guessed(lock) => {
                 if let Some(again) = held.iter().position(|(l, _)| *l == lock) {
                     held.remove(again);
                     balanced.push(Op::Unlock(lock));
@@ -20,15 +26,17 @@ pub(super) fn balance(ops: &mut Vec<Op>, holds: &[LockIndex], awake: &[LockIndex
                 }
                 held.push((lock, 0));
             }
-            Op::Unlock(lock) => match held.iter().rposition(|(l, _)| *l == lock) {
-                Some(at) => {
-                    held.remove(at);
+            Op::Unlock(lock) if is_guessed(lock) => {
+                match held.iter().rposition(|(l, _)| *l == lock) {
+                    Some(at) => {
+                        held.remove(at);
+                    }
+                    None => {
+                        changed += 1;
+                        continue;
+                    }
                 }
-                None => {
-                    changed += 1;
-                    continue;
-                }
-            },
+            }
             Op::Sleep { .. } | Op::Wait { .. } => {
                 for (lock, sleeps) in &mut held {
                     *sleeps += if awake.contains(lock) { 2 } else { 1 };
@@ -83,7 +91,7 @@ mod tests {
 
     fn check(ops: &[Op], expected: &[Op]) {
         let mut ops = ops.to_vec();
-        balance(&mut ops, &[], &[]);
+        balance(&mut ops, &[], &[], |_| true);
         assert_eq!(ops, expected);
     }
 

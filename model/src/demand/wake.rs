@@ -1,9 +1,9 @@
 //! Wakeups: what a task waited for is over, and who ended it.
 
-use super::extract::{DemandNote, Extract};
+use super::extract::Extract;
 use super::program::{Asleep, EarlyWake};
 use super::sleep::TimerSleep;
-use super::{Arrival, Op, SleepEnd};
+use super::{Arrival, DemandNote, Op, SleepEnd};
 use crate::{Context, CpuId, Event, Nanos, PrevState, SchedEvent, TaskId, Tid};
 
 impl Extract<'_> {

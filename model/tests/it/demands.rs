@@ -420,3 +420,100 @@ fn tasks_of_one_name_have_numbers() {
         "#]],
     );
 }
+
+/// A recording whose events do not say in which context they were made.
+fn without_contexts(text: &str) -> Recording {
+    let mut recording = recording(text);
+    recording.events.iter_mut().for_each(|e| e.context = model::Context::Unknown);
+    recording
+}
+
+/// The steps of a task, by their first word.
+fn steps(recording: &Recording, task: &str) -> Vec<String> {
+    let (demand, _) = model::demand::extract(recording, None);
+    let script = demand.to_script();
+    let names = |t: &&trace_formats::script::Task| t.name == task;
+    let steps = &script.tasks.iter().find(names).expect("it is there").steps;
+    let word = |step: &trace_formats::script::Step| {
+        format!("{step:?}").split(['(', ' ']).next().unwrap_or_default().to_lowercase()
+    };
+    steps.iter().map(word).collect()
+}
+
+/// `s` sleeps for ever other spans, and `x` or `y` is running when its timer expires.
+#[test]
+fn who_is_running_by_chance_when_a_timer_expires_wakes_nobody() {
+    let mut text = String::from("0 0 s switch s R x\n");
+    for n in 0..40_u64 {
+        let (at, running) = (1000 + n * 1000, if n % 2 == 0 { "x" } else { "y" });
+        let other = if n % 2 == 0 { "y" } else { "x" };
+        let woken = at + 300 + n * 37 % 400;
+        text += &format!("{woken} 0 {running} waking s 0\n{} 0 {running} wakeup s 0\n", woken + 1);
+        text += &format!("{} 0 {running} switch {running} R s\n", woken + 2);
+        text += &format!("{} 0 s switch s S {other}\n", woken + 20);
+    }
+    let recording = without_contexts(&text);
+    assert!(!steps(&recording, "x").contains(&"wake".to_owned()));
+    let sleeps = steps(&recording, "s").iter().filter(|s| s.starts_with("sleep")).count();
+    // The first one: nothing is seen of how it fell asleep.
+    assert!(sleeps >= 38, "{sleeps}");
+}
+
+/// The CPU idles half of the time, and `s` is never woken then: so `x` wakes it.
+#[test]
+fn who_is_always_there_while_the_cpu_also_idles_is_the_waker() {
+    let mut text = String::from("0 0 idle switch idle R x\n");
+    for n in 0..40_u64 {
+        let at = 1000 + n * 1000;
+        text += &format!("{} 0 x waking s 0\n{} 0 x wakeup s 0\n", at + 300, at + 301);
+        text += &format!("{} 0 x switch x S s\n", at + 400);
+        text += &format!("{} 0 s switch s S idle\n", at + 420);
+        text += &format!("{} 0 idle waking x 0\n{} 0 idle wakeup x 0\n", at + 900, at + 901);
+        text += &format!("{} 0 idle switch idle R x\n", at + 902);
+    }
+    let recording = without_contexts(&text);
+    let wakes = steps(&recording, "x").iter().filter(|s| *s == "wake").count();
+    assert_eq!(wakes, 40);
+    assert!(steps(&recording, "x").iter().any(|s| s.starts_with("sleep")));
+}
+
+/// `w` gets the mutex twice in a row, and nobody else in between: one section for each time.
+#[test]
+fn who_waits_twice_in_a_row_has_two_sections() {
+    check(
+        "0 0 x switch x R low
+         0 1 y switch y R w
+         10 1 w begin m 33
+         12 1 w begin m 32
+         13 1 w switch w D idle
+         20 0 low release m
+         21 0 low waking w 1
+         22 1 idle switch idle R w
+         23 1 w end m 0
+         60 1 w begin m 33
+         62 1 w begin m 32
+         63 1 w switch w D idle
+         80 0 low release m
+         81 0 low waking w 1
+         82 1 idle switch idle R w
+         83 1 w end m 0
+         120 1 w switch w S idle
+         130 0 low switch low S idle",
+        expect![[r#"
+            cpus 2
+            end 0.13
+            mutex m0 0x1 flags spin+mutex
+
+            x  allowed all  ...
+            low  allowed all
+                run 0.01  lock m0  run 0.01  unlock m0  run 0.04  lock m0  run 0.02  unlock m0  run 0.05  wait
+                ...
+            y  cpu 1  allowed all  ...
+            w  cpu 1  allowed all
+                run 0.01  lock m0  run 0.039  unlock m0  lock m0  run 0.039  unlock m0  wait  ...
+            # SectionStartGuessed x2
+            # SectionEndGuessed x2
+            # WaitCutOff x2
+        "#]],
+    );
+}

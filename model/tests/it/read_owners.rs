@@ -344,9 +344,9 @@ fn an_owner_that_only_records_name_is_a_task() {
     assert_eq!(trace.task(owner).info.prio, Some(120));
 }
 
-/// What a task asks for does not depend on who reads its locks' owners.
+/// A record that says what the release says anyway changes nothing in what tasks ask for.
 #[test]
-fn records_leave_the_demand_alone() {
+fn a_record_of_what_is_known_leaves_the_demand_alone() {
     let text = "0 0 x switch x R a
          0 1 y switch y R b
          5 1 b begin m 33
