@@ -404,3 +404,25 @@ fn recorded_owners_are_said_at_every_begin() {
     "#]]
     .assert_eq(&listing::notes(&assemble(&recording, None)));
 }
+
+/// The same of a recording that `resched record` made, among the fixtures.
+#[test]
+fn owners_of_a_busy_pipe_are_concluded_without_their_records() {
+    let bytes = fixtures::bytes("recorded/pipe-owner.dat");
+    let mut recording = trace_formats::read(&bytes).expect("readable");
+    let is_record = |e: &Event| matches!(e.kind, SchedEvent::LockOwner { .. });
+    let records: Vec<Event> = recording.events.iter().copied().filter(is_record).collect();
+    expect![[r#"
+        mutex: 2033 begins, 2024 right, 2023 of them exact; 8 exact and wrong
+        read by: 1 begins, 1 right, 0 of them exact; 0 exact and wrong
+        rwsem-read: 4 begins, 4 right, 4 of them exact; 0 exact and wrong
+    "#]]
+    .assert_eq(&score(&recording, &records));
+    recording.events.retain(|e| !is_record(e));
+    expect![[r#"
+        mutex: 2033 begins, 1972 right, 0 of them exact; 0 exact and wrong
+        read by: 1 begins, 0 right, 0 of them exact; 0 exact and wrong
+        rwsem-read: 4 begins, 3 right, 0 of them exact; 0 exact and wrong
+    "#]]
+    .assert_eq(&score(&recording, &records));
+}
