@@ -40,7 +40,7 @@ pub use presence::{Presence, Turn};
 pub use programs::Choices;
 pub(crate) use programs::Programs;
 pub use rounds::Rounds;
-pub(crate) use unbroken::unbroken;
+pub(crate) use unbroken::Unbroken;
 use waker::Interrupts;
 pub(crate) use waker::Wakers;
 

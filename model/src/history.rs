@@ -7,7 +7,7 @@
 
 use crate::assemble::Assemble;
 use crate::demand::{
-    Choices, Cover, DemandNote, Extract, Measures, Programs, Wakers, cpus, unbroken,
+    Choices, Cover, DemandNote, Extract, Measures, Programs, Unbroken, Wakers, cpus,
 };
 use crate::{CpuId, Demand, Event, Host, Recording, SchedEvent, TaskTracker, Timestamp, Trace};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,10 +28,12 @@ impl History {
     #[must_use]
     pub fn read(recording: &Recording, host: Option<&Host>, cover: Cover) -> Self {
         let mut wakers = Wakers::default();
-        let survey = Survey::of(recording, |event| wakers.observe(event));
-        let stretch = unbroken(&recording.events);
-        let start = stretch.first().map_or(Timestamp(0), |e| e.at);
-        let end = stretch.last().map_or(start, |e| e.at);
+        let mut unbroken = Unbroken::default();
+        let survey = Survey::of(recording, |event| {
+            wakers.observe(event);
+            unbroken.observe(event.at);
+        });
+        let (start, end) = unbroken.bounds();
         let mut tracker = TaskTracker::default();
         let mut assembly = Assemble::new(recording, host, &survey);
         let mut measures = Measures::new(&recording.names, host);

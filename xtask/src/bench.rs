@@ -11,14 +11,26 @@ use std::time::Instant;
 ///
 /// No other program replays; the peer is what `trace-cmd report` needs to print the same file.
 pub(crate) fn replay(files: &[&str]) -> Result<()> {
+    beside_trace_cmd(files, ["replay", "throughput"])
+}
+
+/// Seconds, events a second and bytes an event of reading a recording, of the walk over it, and
+/// of a demand; of the recordings named, else the largest one beside the repository.
+///
+/// The peer is the same.
+pub(crate) fn model(files: &[&str]) -> Result<()> {
+    beside_trace_cmd(files, ["model", "passes"])
+}
+
+/// Runs a package's example on recordings, then the peer.
+fn beside_trace_cmd(files: &[&str], [package, example]: [&str; 2]) -> Result<()> {
     let mut files: Vec<PathBuf> = files.iter().map(PathBuf::from).collect();
     let beside = tree::root().join("../shared/host-traces/mixed-1m.trace.dat");
     if files.is_empty() && beside.exists() {
         files.push(beside);
     }
-    let command = "run --release --quiet --package replay --example throughput --";
     let status = Command::new("cargo")
-        .args(command.split(' '))
+        .args(["run", "--release", "--quiet", "--package", package, "--example", example, "--"])
         .args(&files)
         .current_dir(tree::root())
         .status()?;

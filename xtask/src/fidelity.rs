@@ -3,6 +3,8 @@
 //! The figures come from a judge that shares no code with the product; it and its recordings lie
 //! beside the repository, not in it.
 
+mod inside;
+
 use crate::tree;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -16,7 +18,39 @@ const END: &str = "<!-- end of what is written -->\n";
 /// Tasks shown of each run, worst first.
 const SHOWN: usize = 8;
 
-/// Judges all families at both details and writes the figures into the document.
+/// How much of what happened a replay is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    /// Every call of a mutex.
+    Full,
+    /// Contention only.
+    Contention,
+    /// The same as kernels before 7.3 record it, which have no `contended_release`.
+    Stock,
+}
+
+impl Detail {
+    const ALL: [Self; 3] = [Self::Full, Self::Contention, Self::Stock];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Contention => "contention",
+            Self::Stock => "stock",
+        }
+    }
+
+    /// What the judge has to be told.
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Full => &["--detail", "full"],
+            Self::Contention => &["--detail", "contention"],
+            Self::Stock => &["--detail", "contention", "--stock"],
+        }
+    }
+}
+
+/// Judges all families at all details and writes the figures into the document.
 ///
 /// `folder` holds `tools/judge.py` and `ground-truth/FAMILY`.
 pub(crate) fn run(folder: Option<&str>) -> Result<()> {
@@ -32,15 +66,12 @@ pub(crate) fn run(folder: Option<&str>) -> Result<()> {
     let mut misses = String::new();
     let mut intervals = String::new();
     for family in ["uni", "smp"] {
-        for detail in ["full", "contention"] {
+        for detail in Detail::ALL {
             let truth = folder.join("ground-truth").join(family);
             let judged = judged(&judge, &binary, &truth, detail)?;
-            writeln!(lines, "{family:4} {detail:11} {}", judged.figures)?;
-            writeln!(
-                intervals,
-                "{family:4} {detail:11} {}",
-                hits(&binary, &truth, detail, &judged)?
-            )?;
+            let inside = inside::count(&binary, &truth, detail, &judged.rows)?;
+            writeln!(lines, "{family:4} {:11} {}", detail.name(), judged.figures)?;
+            writeln!(intervals, "{family:4} {:11} {inside}", detail.name())?;
             misses += &worst(family, detail, &judged.rows);
         }
     }
@@ -71,10 +102,10 @@ pub(crate) fn build() -> Result<PathBuf> {
     executables.next_back().context("cargo names no executable")
 }
 
-fn judged(judge: &Path, binary: &Path, truth: &Path, detail: &str) -> Result<Judged> {
+fn judged(judge: &Path, binary: &Path, truth: &Path, detail: Detail) -> Result<Judged> {
     let json = std::env::temp_dir().join(format!("resched-judge-{}.json", std::process::id()));
     let mut command = Command::new("python3");
-    command.arg(judge).arg(binary).arg(truth).args(["--detail", detail]).arg("--json").arg(&json);
+    command.arg(judge).arg(binary).arg(truth).args(detail.arguments()).arg("--json").arg(&json);
     let output = command.output().context("python3")?;
     if !output.status.success() {
         bail!("the judge failed: {}", String::from_utf8_lossy(&output.stderr));
@@ -86,52 +117,16 @@ fn judged(judge: &Path, binary: &Path, truth: &Path, detail: &str) -> Result<Jud
     Ok(Judged { figures, rows: value["rows"].as_array().cloned().unwrap_or_default() })
 }
 
-/// How many of the judge's true ratios lie inside the intervals of each recording's prediction.
-fn hits(binary: &Path, truth: &Path, detail: &str, judged: &Judged) -> Result<String> {
-    let source = if detail == "full" { "full-" } else { "off-" };
-    let mut runs: Vec<PathBuf> =
-        std::fs::read_dir(truth)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
-    runs.retain(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(source)));
-    runs.sort();
-    let text = |row: &Value, key: &str| row[key].as_str().unwrap_or("?").to_owned();
-    let mut scenarios: Vec<String> = judged.rows.iter().map(|r| text(r, "scenario")).collect();
-    scenarios.dedup();
-    let (mut inside, mut all, mut widths) = (0u32, 0u32, Vec::new());
-    for (run, scenario) in runs.iter().flat_map(|run| scenarios.iter().map(move |s| (run, s))) {
-        let file = run.join(format!("{scenario}.dat"));
-        let mut command = Command::new(binary);
-        command.arg("replay").arg(&file).args(["--policy", "pe-7.3", "--json"]);
-        let output = command.output()?;
-        let answer: Value = serde_json::from_slice(&output.stdout)
-            .with_context(|| format!("{}: no JSON", file.display()))?;
-        let tasks = answer["intervals"]["tasks"].as_array().cloned().unwrap_or_default();
-        for row in judged.rows.iter().filter(|r| text(r, "scenario") == *scenario) {
-            let task = text(row, "task");
-            let found = tasks.iter().find(|t| t["key"]["name"] == task.as_str());
-            let end = |end: &str| Some(1.0 + found?["response"][end].as_f64()?);
-            let truth = row["true_ratio"].as_f64().unwrap_or(0.0);
-            all += 1;
-            if let (Some(low), Some(high)) = (end("low"), end("high")) {
-                inside += u32::from((low..=high).contains(&truth));
-                widths.push(high / low);
-            }
-        }
-    }
-    widths.sort_by(f64::total_cmp);
-    let width = widths.get(widths.len() / 2).copied().unwrap_or(0.0);
-    let percent = 100.0 * f64::from(inside) / f64::from(all.max(1));
-    Ok(format!("inside={inside} of {all} ({percent:.1} %) median_high_over_low={width:.2}"))
-}
-
 /// The tasks predicted worst, as a table.
-fn worst(family: &str, detail: &str, rows: &[Value]) -> String {
+fn worst(family: &str, detail: Detail, rows: &[Value]) -> String {
     let number = |row: &Value, key: &str| row[key].as_f64().unwrap_or(0.0);
     let mut rows: Vec<&Value> = rows.iter().collect();
     rows.sort_by(|a, b| number(b, "predict_error").total_cmp(&number(a, "predict_error")));
     let mut text = format!(
-        "## Misses: {family}, {detail} detail\n\n\
+        "## Misses: {family}, {} detail\n\n\
          | scenario | task | off (us) | on (us) | true ratio | predicted | self error | error |\n\
-         |---|---|--:|--:|--:|--:|--:|--:|\n"
+         |---|---|--:|--:|--:|--:|--:|--:|\n",
+        detail.name()
     );
     for row in rows.into_iter().take(SHOWN) {
         let name = |key: &str| row[key].as_str().unwrap_or("?").to_owned();
@@ -188,6 +183,6 @@ mod tests {
             | s | good | 10 | 5 | 0.50 | 0.60 | 1.0 % | 1.0 % |
 
         "]]
-        .assert_eq(&worst("uni", "full", &[row("good", 0.01), row("bad", 0.2)]));
+        .assert_eq(&worst("uni", Detail::Full, &[row("good", 0.01), row("bad", 0.2)]));
     }
 }
