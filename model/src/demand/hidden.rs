@@ -13,6 +13,8 @@ use std::ops::Range;
 const FEWEST: usize = 5;
 /// How far the places of a section may scatter, as a share of a round in percent.
 const SCATTER_PERCENT: u64 = 15;
+/// How far its length may.
+const LENGTH_SCATTER_PERCENT: u64 = 25;
 
 const PERMILLE: u64 = 1000;
 /// Rounds of less than the usual length by this factor are something else.
@@ -192,7 +194,7 @@ fn habit(rounds: &[Round], lock: LockIndex, percentile: usize) -> Option<Habit> 
         .iter()
         .filter_map(|(r, p)| Some(p.unlock?.checked_sub(p.lock?)? * PERMILLE / r.length.max(1)));
     let (share, share_scatter) = middle(shares.collect())?;
-    let scatters = |scatter: u64, of: u64| scatter * 100 > of * SCATTER_PERCENT;
+    let scatters = |scatter: u64, of: u64| scatter * 100 > of * LENGTH_SCATTER_PERCENT;
     let is_share = share_scatter * length < length_scatter * share;
     let varies = scatters(length_scatter, length) && scatters(share_scatter, share);
     if varies || scatter.min(end_scatter) * 100 > typical * SCATTER_PERCENT {
