@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{BufWriter, ErrorKind, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// A place for output that was found good before any work.
@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Output {
     path: PathBuf,
     way: Way,
+    /// Who may read and write it: nobody who may not read the inputs, or what was there before.
+    mode: u32,
 }
 
 /// How the output comes into its place.
@@ -50,8 +52,9 @@ impl Output {
             refuse_inputs(path, there, inputs)?;
         }
         let way = way(path, there.as_ref());
+        let mode = mode(there.as_ref(), inputs);
         if way != Way::Replace {
-            return Ok(Self { path: path.to_owned(), way });
+            return Ok(Self { path: path.to_owned(), way, mode });
         }
         let has_ending = path.extension().is_some_and(|e| endings.iter().any(|known| e == *known));
         ensure!(
@@ -69,7 +72,7 @@ impl Output {
             // A file that is protected from writing is not replaced either.
             OpenOptions::new().write(true).open(path).with_context(|| cannot_be_written(path))?;
         }
-        Ok(Self { path: path.to_owned(), way })
+        Ok(Self { path: path.to_owned(), way, mode })
     }
 
     /// The file's ending, where it needs one.
@@ -94,7 +97,7 @@ impl Output {
     }
 
     fn replace(&self, content: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-        let (file, beside) = beside(&self.path)?;
+        let (file, beside) = beside(&self.path, self.mode)?;
         let written = fill(file.try_clone()?, content)
             // Some file systems find out only now that there is no room.
             .and_then(|()| Ok(file.sync_all()?))
@@ -138,6 +141,14 @@ fn refuse_inputs(path: &Path, there: &Metadata, inputs: &[&Path]) -> Result<()> 
     Ok(())
 }
 
+/// A recording holds kernel addresses and is often its user's alone; what is made of it is no more
+/// public.
+fn mode(there: Option<&Metadata>, inputs: &[&Path]) -> u32 {
+    let read = inputs.iter().filter_map(|input| std::fs::metadata(input).ok());
+    let modes = read.chain(there.cloned()).filter(Metadata::is_file).map(|file| file.mode());
+    modes.fold(0o666, |all, mode| all & (mode | 0o200))
+}
+
 /// How to write to a place; what it leads to is followed step by step, because a descriptor
 /// under `/proc` looks like the file behind it and cannot be replaced.
 fn way(path: &Path, there: Option<&Metadata>) -> Way {
@@ -163,11 +174,11 @@ fn way(path: &Path, there: Option<&Metadata>) -> Way {
 }
 
 /// A new file in the folder of `path`. It is made, never opened: no link is followed there.
-fn beside(path: &Path) -> Result<(File, PathBuf)> {
+fn beside(path: &Path, mode: u32) -> Result<(File, PathBuf)> {
     let folder = folder_of(path);
     for n in 0..MOST_NAMES {
         let name = folder.join(format!(".resched-{}-{n}.part", std::process::id()));
-        match OpenOptions::new().write(true).create_new(true).open(&name) {
+        match OpenOptions::new().write(true).create_new(true).mode(mode).open(&name) {
             Ok(file) => return Ok((file, name)),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => {

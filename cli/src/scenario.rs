@@ -42,7 +42,10 @@ impl Scenario {
             Err(error) if is_called_so => {
                 bail!("{name}: {error}; docs/scenarios.md shows how scenarios are written")
             }
-            Err(error) => bail!("{name}: {no_trace}. It is no scenario either: {error}"),
+            Err(error) if name == "-" => {
+                bail!("{name}: {no_trace}. It is no scenario either: {error}")
+            }
+            Err(_) => return Err(no_trace).context(name.to_owned()),
         };
         if script.tasks.iter().all(|task| task.steps.is_empty()) {
             if is_called_so {

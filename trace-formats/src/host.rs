@@ -287,7 +287,15 @@ impl Host {
     ///
     /// When the text is not JSON of this shape; the message names line, column and field.
     pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
+        /// What a replay keeps of a machine grows with the square of this.
+        const MOST_CPUS: usize = 4096;
+        let host: Self = serde_json::from_str(text)?;
+        let n = host.cpus.as_ref().map_or(0, Vec::len);
+        if n > MOST_CPUS {
+            let what = format!("`cpus` names {n} CPUs; {MOST_CPUS} are the most that are taken");
+            return Err(serde::de::Error::custom(what));
+        }
+        Ok(host)
     }
 
     /// The text of a kernel configuration: `/boot/config-*`, or the gzip file `/proc/config.gz`.

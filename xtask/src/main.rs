@@ -16,6 +16,7 @@ mod terminal;
 mod tree;
 
 use anyhow::{Result, bail};
+use shrink::Symptom;
 
 /// Names of the tasks, for the check that documents name no other.
 const TASKS: [&str; 7] = ["check", "fixtures", "fidelity", "bench", "owners", "faults", "shrink"];
@@ -33,9 +34,17 @@ fn main() -> Result<()> {
         ["bench", "record"] => overhead::run(),
         ["bench", "replay", ref files @ ..] => bench::replay(files),
         ["bench", "model", ref files @ ..] => bench::model(files),
-        ["shrink", file, ref check @ ..] => shrink::run(file, check),
+        ["shrink", file, "--task", task] => shrink::run(file, Symptom::Task(task)),
+        ["shrink", file, ref command @ ..] if is_command(command) => {
+            shrink::run(file, Symptom::Command(command))
+        }
+        ["shrink", ..] => bail!("usage: cargo xtask shrink FILE --task TASK, or FILE COMMAND..."),
         ["fidelity"] => fidelity::run(None),
         ["fidelity", folder] => fidelity::run(Some(folder)),
         _ => bail!("usage: cargo xtask {}", TASKS.join("|")),
     }
+}
+
+fn is_command(words: &[&str]) -> bool {
+    words.first().is_some_and(|program| !program.starts_with('-'))
 }

@@ -55,7 +55,8 @@ pub(super) fn run(args: &Replay) -> Result<Outcome> {
     } else {
         None
     };
-    let is_faithful = verdict.fidelity.carries_predictions();
+    // What was recorded is no prediction.
+    let is_faithful = policy == Policy::Recorded || verdict.fidelity.carries_predictions();
     if !is_faithful {
         say(&format!(
             "resched: {}: replayed under none, {}: no prediction can rest on that. \
@@ -194,6 +195,9 @@ pub(super) fn as_text(v: &Verdict) -> String {
     text.push_str(&comparison::table(&v.comparison, [a, b], Some(&v.other.counts), &v.intervals));
     text.push('\n');
     text.push_str(&explain::worst_of_replay(v));
+    if v.other.variant.policy == Policy::Recorded {
+        text.push_str("  identical the demand gives the recording back, event by event\n");
+    }
     text.push_str(&format!("  trust     {}\n", headline::trust(&v.fidelity)));
     let overall = headline::overall(&v.fidelity);
     for line in overall.into_iter().chain(headline::assumptions(v)) {

@@ -25,7 +25,7 @@ fn a_recording_beside_its_replay() {
             the first decision that differs: of rcu_preempt (14)
               recorded  29.051072 s  is woken by pibench (73) after 0.013 ms, onto CPU 0
               replayed  29.052668 s  is woken by an interrupt after 0.917 ms, onto CPU 0
-              rule      a sleep ends (the demand: SleepEnd)
+              rule      a sleep ends (the demand)
               2 turns on CPUs agree before it; 0 slipped, and agreed again at once
 
             what it comes to                    recorded     replayed    otherwise   times
@@ -48,16 +48,16 @@ fn a_recording_beside_its_replay() {
               high (74): a waiter sleeps (__mutex_lock_common())
                 recorded  29.456459 s  computes 1.209 ms, sleeps
                 replayed  29.455007 s  computes 0.013 ms, sleeps for lock 0xffffffffa0201020
-              med1 (76): a sleep ends (the demand: SleepEnd)
+              med1 (76): a sleep ends (the demand)
                 recorded  29.489792 s  is woken by an interrupt after 7.658 ms, onto CPU 0
                 replayed  29.480776 s  is woken by an interrupt after 0.013 ms, onto CPU 0
-              med0 (75): a sleep ends (the demand: SleepEnd)
+              med0 (75): a sleep ends (the demand)
                 recorded  29.570776 s  is woken by an interrupt after 0.529 ms, onto CPU 0
                 replayed  29.579768 s  is woken by an interrupt after 8.594 ms, onto CPU 0
-              low (77): the program sleeps (the demand: Op::Sleep, Op::Wait)
+              low (77): the program sleeps (the demand)
                 recorded  32.454055 s  computes 0.072 ms, ends
                 replayed  32.456411 s  computes 3.057 ms, sleeps
-              kworker/u4:2 (26): the program is over (the demand: Op::Exit, or its end)
+              kworker/u4:2 (26): the program is over, or the replay (the demand)
                 recorded  29.056127 s  is woken by pibench (73) after 0.028 ms, onto CPU 0
                 replayed  29.056127 s  nothing more
         "#]],
@@ -103,10 +103,10 @@ fn a_recording_on_two_cpus_beside_its_replay() {
               don (68): a waiter sleeps (__mutex_lock_common())
                 recorded  3.273134 s  computes 8.096 ms, sleeps for lock 0xffffffffa0201020
                 replayed  3.264154 s  computes 0.759 ms, sleeps for lock 0xffffffffa0201020
-              bg0 (69): the program computes (the demand: Op::Compute)
+              bg0 (69): the program computes (the demand)
                 recorded  3.797685 s  computes 3.513 ms, sleeps
                 replayed  3.796563 s  computes 0.055 ms, sleeps
-              rcu_preempt (14): a sleep ends (the demand: SleepEnd)
+              rcu_preempt (14): a sleep ends (the demand)
                 recorded  3.103118 s  is woken by an interrupt after 2.827 ms, onto CPU 0
                 replayed  3.102764 s  is woken by an interrupt after 2.384 ms, onto CPU 0
               kworker/u8:1 (29): wake placement: none idle (select_task_rq_fair())
@@ -123,48 +123,48 @@ fn another_policy_leaves_the_recording_where_it_acts() {
         "diverge-pe",
         &["replay", &file, "--diverge", "--against", "pe-7.3"],
         &expect![[r#"
-        classic3-full.dat · Linux 7.3.0-rc7 · 1 CPU · 3.41 s · 12 tasks · 21 mutexes · nothing lost
-        recorded, beside its replay under pe-7.3
+            classic3-full.dat · Linux 7.3.0-rc7 · 1 CPU · 3.41 s · 12 tasks · 21 mutexes · nothing lost
+            recorded, beside its replay under pe-7.3
 
-        the first decision that differs: of rcu_preempt (14)
-          recorded  29.051072 s  is woken by pibench (73) after 0.013 ms, onto CPU 0
-          replayed  29.052668 s  is woken by an interrupt after 0.917 ms, onto CPU 0
-          rule      a sleep ends (the demand: SleepEnd)
-          2 turns on CPUs agree before it; 0 slipped, and agreed again at once
+            the first decision that differs: of rcu_preempt (14)
+              recorded  29.051072 s  is woken by pibench (73) after 0.013 ms, onto CPU 0
+              replayed  29.052668 s  is woken by an interrupt after 0.917 ms, onto CPU 0
+              rule      a sleep ends (the demand)
+              2 turns on CPUs agree before it; 0 slipped, and agreed again at once
 
-        what it comes to                    recorded     replayed    otherwise   times
-        high               lock waits      669.93 ms    115.73 ms    554.20 ms   161 -> 195
-        high               asleep, gone    2636.1 ms    3186.4 ms    550.23 ms   290 -> 290
-        kworker/0:2        asleep, gone    3415.3 ms    3177.2 ms    238.11 ms   5 -> 5
-        low                wants a CPU     1954.1 ms    1717.6 ms    236.42 ms   678 -> 837
-        kworker/0:2        wants a CPU      1.697 ms    234.07 ms    232.38 ms   4 -> 4
-        low                CPU time        714.97 ms    881.39 ms    166.41 ms   1100 -> 1095  not conserved
-        med0               CPU time        946.33 ms    814.72 ms    131.61 ms   1230 -> 1213  not conserved
-        med0               wants a CPU     861.49 ms    949.74 ms     88.25 ms   203 -> 173
-        low                asleep, gone    748.06 ms    812.33 ms     64.26 ms   678 -> 837
-        med1               wants a CPU     853.47 ms    902.74 ms     49.27 ms   199 -> 190
-        med0               asleep, gone    1608.6 ms    1645.5 ms     36.89 ms   202 -> 173
-        med1               CPU time        951.32 ms    919.54 ms     31.78 ms   1227 -> 1250  not conserved
-        and 21 smaller ones; --json has all
-        times: how often a CPU was left, a wakeup came, a sleep or a wait for a lock began
+            what it comes to                    recorded     replayed    otherwise   times
+            high               lock waits      669.93 ms    115.73 ms    554.20 ms   161 -> 195
+            high               asleep, gone    2636.1 ms    3186.4 ms    550.23 ms   290 -> 290
+            kworker/0:2        asleep, gone    3415.3 ms    3177.2 ms    238.11 ms   5 -> 5
+            low                wants a CPU     1954.1 ms    1717.6 ms    236.42 ms   678 -> 837
+            kworker/0:2        wants a CPU      1.697 ms    234.07 ms    232.38 ms   4 -> 4
+            low                CPU time        714.97 ms    881.39 ms    166.41 ms   1100 -> 1095  not conserved
+            med0               CPU time        946.33 ms    814.72 ms    131.61 ms   1230 -> 1213  not conserved
+            med0               wants a CPU     861.49 ms    949.74 ms     88.25 ms   203 -> 173
+            low                asleep, gone    748.06 ms    812.33 ms     64.26 ms   678 -> 837
+            med1               wants a CPU     853.47 ms    902.74 ms     49.27 ms   199 -> 190
+            med0               asleep, gone    1608.6 ms    1645.5 ms     36.89 ms   202 -> 173
+            med1               CPU time        951.32 ms    919.54 ms     31.78 ms   1227 -> 1250  not conserved
+            and 21 smaller ones; --json has all
+            times: how often a CPU was left, a wakeup came, a sleep or a wait for a lock began
 
-        where these tasks themselves part from the recording
-          high (74): a waiter sleeps (__mutex_lock_common())
-            recorded  29.456459 s  computes 1.209 ms, sleeps
-            replayed  29.455007 s  computes 0.013 ms, sleeps for lock 0xffffffffa0201020
-          low (77): the program sleeps (the demand: Op::Sleep, Op::Wait)
-            recorded  32.454055 s  computes 0.072 ms, ends
-            replayed  31.878551 s  computes 3.018 ms, sleeps
-          med0 (75): a sleep ends (the demand: SleepEnd)
-            recorded  29.570776 s  is woken by an interrupt after 0.529 ms, onto CPU 0
-            replayed  29.579768 s  is woken by an interrupt after 7.628 ms, onto CPU 0
-          med1 (76): a sleep ends (the demand: SleepEnd)
-            recorded  29.498780 s  is woken by an interrupt after 1.095 ms, onto CPU 0
-            replayed  29.507776 s  is woken by an interrupt after 7.659 ms, onto CPU 0
-          kworker/u4:2 (26): the program is over (the demand: Op::Exit, or its end)
-            recorded  29.056127 s  is woken by pibench (73) after 0.028 ms, onto CPU 0
-            replayed  29.056127 s  nothing more
-    "#]],
+            where these tasks themselves part from the recording
+              high (74): a waiter sleeps (__mutex_lock_common())
+                recorded  29.456459 s  computes 1.209 ms, sleeps
+                replayed  29.455007 s  computes 0.013 ms, sleeps for lock 0xffffffffa0201020
+              low (77): the program sleeps (the demand)
+                recorded  32.454055 s  computes 0.072 ms, ends
+                replayed  31.878551 s  computes 3.018 ms, sleeps
+              med0 (75): a sleep ends (the demand)
+                recorded  29.570776 s  is woken by an interrupt after 0.529 ms, onto CPU 0
+                replayed  29.579768 s  is woken by an interrupt after 7.628 ms, onto CPU 0
+              med1 (76): a sleep ends (the demand)
+                recorded  29.498780 s  is woken by an interrupt after 1.095 ms, onto CPU 0
+                replayed  29.507776 s  is woken by an interrupt after 7.659 ms, onto CPU 0
+              kworker/u4:2 (26): the program is over, or the replay (the demand)
+                recorded  29.056127 s  is woken by pibench (73) after 0.028 ms, onto CPU 0
+                replayed  29.056127 s  nothing more
+        "#]],
     );
 }
 

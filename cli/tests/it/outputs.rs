@@ -199,3 +199,24 @@ fn pipes_devices_and_descriptors_are_written_as_they_are() {
     assert!(shell(&folder, table).out.contains(','));
     assert_eq!(parts(&folder), 0);
 }
+
+/// What is made of a recording that is its user's alone is no more public than that.
+#[test]
+fn what_is_made_of_a_private_recording_is_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = scratch("private");
+    let name = folder.join("run.dat");
+    std::fs::write(&name, fixtures::bytes("recorded/localhandoff-contention.dat"))
+        .expect("written");
+    let mode = |path: &std::path::Path| {
+        std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777
+    };
+    for (given, least) in [(0o600, 0o600), (0o644, 0o600)] {
+        std::fs::set_permissions(&name, std::fs::Permissions::from_mode(given)).expect("ours");
+        let out = folder.join(format!("{given:o}.sched"));
+        let run = resched(&folder, &["demand", "run.dat", "-o", &out.display().to_string()]);
+        assert_eq!(run.code, 0, "{}", run.err);
+        assert_eq!(mode(&out) & !given, 0, "{:o} of {given:o}", mode(&out));
+        assert_eq!(mode(&out) & least, least);
+    }
+}

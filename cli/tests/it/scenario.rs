@@ -47,7 +47,7 @@ fn replay_compares_two_policies() {
             switches                      7         7         =  idle detours 0
 
             worst episode  0.003 s  H (FIFO 50) waits 12.00 ms for mutex …000000,
-              held by L (nice 0; exact),
+              held by L (nice 0),
               while M runs instead of the owner
               none      H                   #####wwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwwww#####
                         L            ####·········································############   ####
@@ -315,7 +315,7 @@ fn a_text_that_is_neither_is_told_both_reasons() {
         b"Dear maintainers,\n\nit is slow.\n",
         &expect![[r#"
             exit 2
-            resched: letter.txt: in the input: this is no trace that resched knows; it reads trace.dat v6 and v7, perf.data and ftrace text. It is no scenario either: at line 1: `maintainers,` is unknown; attributes are fair, batch, idle, nice, fifo, rr, dl, stop, params, slice, cpu, allowed, at-first, at, asleep, forked, in, holds, vruntime, deadline, lag, comm, tid, prio, parent, ended, until, as-recorded; steps are run, lock, lock-interruptible, trylock, trylock-failed, unlock, contend, contended, keep-affinity, sleep, sleep-until, sleep-every, wait, wake, signal, fork, set, yield, exit, round, round-once, may-end, rounds-over, ...
+            resched: letter.txt: in the input: this is no trace that resched knows; it reads trace.dat v6 and v7, perf.data and ftrace text
         "#]],
     );
     broken(

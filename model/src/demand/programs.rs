@@ -11,7 +11,7 @@ use super::{
     Arrival, Demand, DemandLock, DemandNote, Group, GroupIndex, Latencies, LockIndex, Machine, Op,
     SleepEnd, TaskDemand, cgroup, hidden, order, unseen,
 };
-use crate::{Hold, Names, Nanos, TaskInfo, Timestamp, Trace};
+use crate::{CpuId, Hold, Names, Nanos, TaskInfo, Timestamp, Trace};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How what a recording leaves open is settled.
@@ -139,6 +139,18 @@ impl Extract<'_> {
 }
 
 impl Program {
+    /// How it comes in: on a CPU that the machine has.
+    fn arrival(&self, cpus: &[CpuId]) -> Arrival {
+        let known = |cpu: CpuId| {
+            if cpus.contains(&cpu) { cpu } else { cpus.first().copied().unwrap_or(cpu) }
+        };
+        match self.build.arrival.unwrap_or(Arrival::Forked) {
+            Arrival::At(at, cpu) => Arrival::At(at, known(cpu)),
+            Arrival::Asleep(cpu) => Arrival::Asleep(known(cpu)),
+            Arrival::Forked => Arrival::Forked,
+        }
+    }
+
     /// When the loop's task was in its last round, if it ended.
     fn ending(&self, ops: &[Op], holds: &[LockIndex], index_of: &[usize]) -> Option<Ending> {
         let by = self.build.exited?;
@@ -207,7 +219,7 @@ impl Programs {
                 affinities.settle(&program.info, allowed, seen, &mut ops);
             TaskDemand {
                 info: program.info.clone(),
-                arrival: program.build.arrival.unwrap_or(Arrival::Forked),
+                arrival: program.arrival(cpus),
                 sched: program.build.first_sched,
                 affinity,
                 beside_affinity,

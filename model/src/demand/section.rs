@@ -292,7 +292,11 @@ impl One<'_> {
         let edge = self.hold.released;
         let b = self.build;
         let (low, high) = (b.place_at(edge.earliest.0), b.place_until(edge.latest.0));
-        let Some(gap) = self.gap else { return self.end_after(start, low, high) };
+        // Who sleeps on the way to the next attempt has mostly let go before.
+        let sleeps = b.slept_between(start, high).is_some();
+        let Some(gap) = self.gap.filter(|_| !sleeps) else {
+            return self.end_after(start, low, high);
+        };
         b.place_before(high.total.saturating_sub(gap)).clamp(low, high.max(low)).max(start)
     }
 

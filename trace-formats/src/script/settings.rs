@@ -6,7 +6,7 @@ use super::{CpuList, Group, Latencies, Machine, Preemption, Sharing, lock};
 use crate::{Error, Nanos, Timestamp};
 
 /// Most CPUs of a machine.
-const MOST_CPUS: u64 = 1 << 16;
+const MOST_CPUS: u64 = 4096;
 
 /// Words that begin a setting.
 pub(super) const SETTINGS: [&str; 22] = [

@@ -14,7 +14,8 @@ impl Text {
     /// stand between the items of a task.
     pub(crate) fn of(text: &str) -> Self {
         let mut statements: Vec<Vec<String>> = Vec::new();
-        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let says_something = |line: &&str| !line.trim().is_empty() && !line.starts_with('#');
+        for line in text.lines().filter(says_something) {
             let continues = line.starts_with(' ');
             match statements.last_mut() {
                 Some(last) if continues => last.extend(items(line)),
@@ -35,6 +36,46 @@ impl Text {
         self.statements.iter().map(Vec::len).sum()
     }
 
+    /// Whether the first task that the kernel calls `name` has a critical section of a lock of which
+    /// another task has one too.
+    pub(crate) fn shares_a_lock(&self, name: &str) -> bool {
+        let comm = [format!("comm {name}"), format!("comm \"{name}\"")];
+        let is_called_so = |items: &Vec<String>| {
+            let first = items.first().map(|first| first.trim_matches('"'));
+            first == Some(name) || items.iter().any(|item| comm.contains(item))
+        };
+        let Some(own) = self.statements.iter().position(is_called_so) else { return false };
+        let locks = |statement: usize| {
+            let sections = self.sections(statement).into_iter();
+            sections.filter_map(move |[begin, _]| taken(&self.statements[statement][begin]))
+        };
+        let others = || (0..self.statements.len()).filter(|other| *other != own).flat_map(locks);
+        locks(own).any(|lock| others().any(|other| other == lock))
+    }
+
+    /// With another time at which everything ends, in nanoseconds.
+    fn ending_at(&self, end: u64) -> Self {
+        let mut other = self.clone();
+        let statements = other.statements.iter_mut();
+        for item in statements.filter_map(|items| items.first_mut()) {
+            if item.starts_with("end ") {
+                *item = format!("end {}.{:06}", end / 1_000_000, end % 1_000_000);
+            }
+        }
+        other
+    }
+
+    /// The time that a setting of one word names, in nanoseconds.
+    fn time(&self, setting: &str) -> Option<u64> {
+        let mut firsts = self.statements.iter().filter_map(|items| items.first());
+        let (whole, decimals) = firsts.find_map(|item| {
+            let (word, time) = item.split_once(' ')?;
+            (word == setting).then(|| time.split_once('.').unwrap_or((time, "")))
+        })?;
+        let decimals: u64 = format!("{decimals:0<6}").parse().ok()?;
+        Some(whole.parse::<u64>().ok()? * 1_000_000 + decimals)
+    }
+
     /// Without these statements, and without what names them.
     fn without_statements(&self, gone: std::ops::Range<usize>) -> Self {
         let names: Vec<&String> =
@@ -47,7 +88,9 @@ impl Text {
         };
         let keep = |(n, items): (usize, &Vec<String>)| {
             let rest = || items.iter().filter(|item| !is_orphan(item)).cloned().collect();
-            (!gone.contains(&n)).then(rest)
+            // Without its start a loop would fill all the time since the clock's zero.
+            let is_start = items.first().is_some_and(|first| first.starts_with("start "));
+            (is_start || !gone.contains(&n)).then(rest)
         };
         Self { statements: self.statements.iter().enumerate().filter_map(keep).collect() }
     }
@@ -70,12 +113,17 @@ impl Text {
             items.iter().skip(from).position(|item| *item == wanted).map(|at| from + at)
         };
         let section = |(at, item): (usize, &String)| {
-            let (word, lock) = item.split_once(' ')?;
-            let begins = matches!(word, "lock" | "lock-interruptible" | "trylock" | "holds");
-            begins.then(|| release(at, lock)).flatten().map(|end| [at, end])
+            let lock = taken(item)?;
+            release(at, lock).map(|end| [at, end])
         };
         items.iter().enumerate().filter_map(section).collect()
     }
+}
+
+/// The lock that a step takes.
+fn taken(item: &str) -> Option<&str> {
+    let (word, lock) = item.split_once(' ')?;
+    matches!(word, "lock" | "lock-interruptible" | "trylock" | "holds").then_some(lock)
 }
 
 /// The items of a line; two spaces between quotes separate nothing.
@@ -106,18 +154,48 @@ pub(crate) fn smallest<E>(
     text: Text,
     goes_wrong: &mut dyn FnMut(&Text) -> Result<bool, E>,
 ) -> Result<Text, E> {
-    let mut text = text;
-    loop {
-        let before = text.len();
-        text = fewer_statements(text, goes_wrong)?;
-        for statement in 0..text.statements.len() {
-            text = fewer_items(text, statement, goes_wrong)?;
-            text = fewer_sections(text, statement, goes_wrong)?;
-        }
-        if text.len() == before {
-            return Ok(text);
+    /// First in pieces of an eighth of what there is, then finer, and at last one by one.
+    const FINENESS: [usize; 4] = [8, 64, 512, usize::MAX];
+    let mut text = earlier_end(text, goes_wrong)?;
+    for fineness in FINENESS {
+        loop {
+            let before = text.len();
+            text = fewer_statements(text, goes_wrong)?;
+            for statement in 0..text.statements.len() {
+                let least = (before / fineness).max(1);
+                text = fewer_items(text, statement, least, goes_wrong)?;
+                if least == 1 {
+                    text = fewer_sections(text, statement, goes_wrong)?;
+                }
+            }
+            if text.len() == before {
+                break;
+            }
         }
     }
+    Ok(text)
+}
+
+/// What happens behind the end is no matter; it then goes in large pieces.
+fn earlier_end<E>(
+    text: Text,
+    goes_wrong: &mut dyn FnMut(&Text) -> Result<bool, E>,
+) -> Result<Text, E> {
+    const STEPS: u64 = 32;
+    let start = text.time("start").unwrap_or(0);
+    let mut text = text;
+    'again: while let Some(end) = text.time("end") {
+        for step in 1..STEPS {
+            // From the earliest one on: a later one goes wrong for sure, and this may.
+            let less = text.ending_at(start + end.saturating_sub(start) / STEPS * step);
+            if less != text && goes_wrong(&less)? {
+                text = less;
+                continue 'again;
+            }
+        }
+        break;
+    }
+    Ok(text)
 }
 
 fn fewer_statements<E>(
@@ -131,7 +209,7 @@ fn fewer_statements<E>(
         while at < text.statements.len() {
             let end = (at + size).min(text.statements.len());
             let less = text.without_statements(at..end);
-            if goes_wrong(&less)? { text = less } else { at = end }
+            if less != text && goes_wrong(&less)? { text = less } else { at = end }
         }
         size /= 2;
     }
@@ -141,11 +219,12 @@ fn fewer_statements<E>(
 fn fewer_items<E>(
     text: Text,
     statement: usize,
+    least: usize,
     goes_wrong: &mut dyn FnMut(&Text) -> Result<bool, E>,
 ) -> Result<Text, E> {
     let mut text = text;
     let mut size = text.statements[statement].len();
-    while size > 0 {
+    while size >= least {
         // The first item is the name.
         let mut at = 1;
         while at < text.statements[statement].len() {
