@@ -315,6 +315,9 @@ impl Engine<'_> {
 
     /// A task that was runnable when the recording began, or appears in it out of nowhere.
     pub(crate) fn arrive(&mut self, t: T) {
+        if !self.may_come(t) {
+            return;
+        }
         let cpu = self.allowed_or_first(t, self.task(t).cpu);
         self.load_op(t);
         self.wake_new(t, cpu, Waker::Interrupt(cpu), Rule::Arrives);
@@ -354,9 +357,15 @@ impl Engine<'_> {
         }
     }
 
+    /// A demand may say that a task comes twice; who is here or was here does not come again.
+    fn may_come(&self, t: T) -> bool {
+        let task = self.tasks.get(t as usize);
+        task.is_some_and(|task| !task.is_queued() && task.phase != Phase::Done)
+    }
+
     fn fork(&mut self, cpu: usize, child: TaskId) {
         let Ok(p) = T::try_from(child.index()) else { return };
-        if self.tasks.get(child.index()).is_none_or(|c| c.is_queued()) {
+        if !self.may_come(p) {
             return;
         }
         self.load_op(p);
