@@ -6,7 +6,7 @@ use crate::group::Goes;
 use crate::sched::Entry;
 use crate::state::{Class, Phase, T, Task, TimerKind};
 use crate::wake::Waker;
-use model::demand::{LockIndex, SleepEnd};
+use model::demand::{Arrival, LockIndex, SleepEnd};
 use model::{Context, Nanos, Op, PrevState, SchedEvent, SchedParams, TaskId};
 
 /// Whether the recording has a critical section after a trylock.
@@ -359,8 +359,9 @@ impl Engine<'_> {
 
     /// A demand may say that a task comes twice; who is here or was here does not come again.
     fn may_come(&self, t: T) -> bool {
-        let task = self.tasks.get(t as usize);
-        task.is_some_and(|task| !task.is_queued() && task.phase != Phase::Done)
+        let is_here = matches!(self.demand.tasks[t as usize].arrival, Arrival::Asleep(_));
+        let task = self.task(t);
+        !is_here && !task.is_queued() && task.ran_on.is_none()
     }
 
     fn fork(&mut self, cpu: usize, child: TaskId) {

@@ -60,6 +60,8 @@ fn who_has_come_does_not_come_again() {
         "end 9\nA  run 1  fork B  run 1\nB  forked  run 1\nC  run 3  fork B\n",
         "end 9\nA  fork B  run 4\nB  cpu 0  at 2  run 1\n",
         "end 9\nA  run 1  fork A  run 1\n",
+        "end 9\nA  fork B  run 2  wake B\nB  asleep  wait D  run 1\n",
+        "end 9\nA  run 2  fork C\nB  run 5  wake C\nC  wait D\n",
     ] {
         let demand = Demand::from_script(&trace_formats::script::parse(text).expect("a script"));
         for policy in [Policy::None, Policy::Pe73] {
