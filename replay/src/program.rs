@@ -6,7 +6,7 @@ use crate::group::Goes;
 use crate::sched::Entry;
 use crate::state::{Class, Phase, T, Task, TimerKind};
 use crate::wake::Waker;
-use model::demand::{LockIndex, SleepEnd};
+use model::demand::{Arrival, LockIndex, SleepEnd};
 use model::{Context, Nanos, Op, PrevState, SchedEvent, SchedParams, TaskId};
 
 /// Whether the recording has a critical section after a trylock.
@@ -315,6 +315,9 @@ impl Engine<'_> {
 
     /// A task that was runnable when the recording began, or appears in it out of nowhere.
     pub(crate) fn arrive(&mut self, t: T) {
+        if !self.may_come(t) {
+            return;
+        }
         let cpu = self.allowed_or_first(t, self.task(t).cpu);
         self.load_op(t);
         self.wake_new(t, cpu, Waker::Interrupt(cpu), Rule::Arrives);
@@ -354,9 +357,16 @@ impl Engine<'_> {
         }
     }
 
+    /// A demand may say that a task comes twice; who is here or was here does not come again.
+    fn may_come(&self, t: T) -> bool {
+        let is_here = matches!(self.demand.tasks[t as usize].arrival, Arrival::Asleep(_));
+        let task = self.task(t);
+        !is_here && !task.is_queued() && task.ran_on.is_none()
+    }
+
     fn fork(&mut self, cpu: usize, child: TaskId) {
         let Ok(p) = T::try_from(child.index()) else { return };
-        if self.tasks.get(child.index()).is_none_or(|c| c.is_queued()) {
+        if !self.may_come(p) {
             return;
         }
         self.load_op(p);

@@ -1,7 +1,7 @@
 //! Whatever a damaged recording still says can be replayed: no panic, no endless loop.
 
 use fixtures::Dice;
-use model::Host;
+use model::{Demand, Host};
 use replay::{Options, Policy};
 use trace_formats::{Limits, read_with};
 
@@ -50,4 +50,31 @@ fn damaged_recordings_are_replayed_as_far_as_they_go() {
         }
     }
     assert!(schedules > 60, "only {schedules} of 154 replays had anything to schedule");
+}
+
+/// So is a scenario out of which a program has cut pieces: here what `forked` says is missing.
+#[test]
+fn who_has_come_does_not_come_again() {
+    for text in [
+        "end 9\nA  run 1  fork B  run 1\nB\n",
+        "end 9\nA  run 1  fork B  run 1\nB  forked  run 1\nC  run 3  fork B\n",
+        "end 9\nA  fork B  run 4\nB  cpu 0  at 2  run 1\n",
+        "end 9\nA  run 1  fork A  run 1\n",
+        "end 9\nA  fork B  run 2  wake B\nB  asleep  wait D  run 1\n",
+        "end 9\nA  run 2  fork C\nB  run 5  wake C\nC  wait D\n",
+    ] {
+        let demand = Demand::from_script(&trace_formats::script::parse(text).expect("a script"));
+        for policy in [Policy::None, Policy::Pe73] {
+            let times = replay::replay(&demand, policy, &Options::default()).times;
+            let asked = demand.tasks.iter().map(|task| {
+                let span = |op: &model::Op| match op {
+                    model::Op::Compute(span) => span.0,
+                    _ => 0,
+                };
+                task.ops.iter().map(span).sum()
+            });
+            let got: Vec<u64> = times.iter().map(|time| time.executed.0).collect();
+            assert_eq!(got, asked.collect::<Vec<u64>>(), "{text} under {policy}");
+        }
+    }
 }
