@@ -48,6 +48,7 @@ fn with_replay(
     if weaknesses.contains(&Weakness::ProxyExecutionOn) && policy != Policy::Recorded {
         return Ok(Outcome::Inconclusive);
     }
+    let is_faithful = replay::carries_unseen(&study, policy)?;
     let replayed = study.replay(Variant::plain(policy))?;
     let comparison = analysis::compare(study.recorded(), &replayed.trace);
     let before = if study.is_scenario() { "none" } else { "recorded" };
@@ -55,7 +56,8 @@ fn with_replay(
         let head = headline::of_trace(&title, study.recorded(), &comparison.before);
         format!("{head}\n")
     })?;
-    Ok(if weaknesses.is_empty() { Outcome::Done } else { Outcome::Inconclusive })
+    let is_sound = weaknesses.is_empty() && is_faithful;
+    Ok(if is_sound { Outcome::Done } else { Outcome::Inconclusive })
 }
 
 fn show(

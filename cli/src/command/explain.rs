@@ -1,17 +1,17 @@
 //! `resched explain`: the worst inversion episodes, as a story and a drawing.
 
-use super::{print, print_json};
+use super::{print, print_json, replay};
 use crate::args::Explain;
 use crate::input::Input;
 use crate::outcome::{Outcome, say};
 use crate::render::{lanes, ms, name, seconds, summary};
 use crate::study::{CostChoice, Study, Variant, Verdict, Weakness};
+use ::replay::Policy;
 use analysis::Episode;
 use analysis::episode::EpisodeOwner;
 use analysis::episode::lanes as lanes_of;
 use anyhow::Result;
 use model::{Basis, SchedParams, SchedPolicy, Timestamp, Trace};
-use replay::Policy;
 use std::fmt::Write;
 
 pub(super) fn run(args: &Explain) -> Result<Outcome> {
@@ -33,10 +33,11 @@ pub(super) fn run(args: &Explain) -> Result<Outcome> {
         print("no lock waits to explain\n")?;
         return Ok(if weaknesses.is_empty() { Outcome::Done } else { Outcome::Inconclusive });
     }
-    let replayed = if weaknesses.contains(&Weakness::ProxyExecutionOn) {
-        None
+    let (replayed, is_faithful) = if weaknesses.contains(&Weakness::ProxyExecutionOn) {
+        (None, true)
     } else {
-        Some(study.replay(Variant::plain(policy))?)
+        let is_faithful = replay::carries_unseen(&study, policy)?;
+        (Some(study.replay(Variant::plain(policy))?), is_faithful)
     };
     let title = if study.is_scenario() { "none" } else { "recorded" };
     let mut text = String::new();
@@ -51,7 +52,8 @@ pub(super) fn run(args: &Explain) -> Result<Outcome> {
     }
     text.push_str(lanes::LEGEND);
     print(&text)?;
-    Ok(if weaknesses.is_empty() { Outcome::Done } else { Outcome::Inconclusive })
+    let is_sound = weaknesses.is_empty() && is_faithful;
+    Ok(if is_sound { Outcome::Done } else { Outcome::Inconclusive })
 }
 
 /// The worst episode of the baseline replay and the same response under the other policy.

@@ -11,7 +11,7 @@ use crate::output::Output;
 use crate::render::{attribution, comparison, divergence, headline};
 use crate::study::{CostChoice, Replayed, Study, Variant, Verdict, Weakness};
 use analysis::divergence::Side;
-use analysis::{Comparison, Part};
+use analysis::{Comparison, Fidelity, Part};
 use anyhow::{Result, bail};
 use replay::{Cost, Policy};
 use std::io::Write;
@@ -56,17 +56,7 @@ pub(super) fn run(args: &Replay) -> Result<Outcome> {
         None
     };
     // What was recorded is no prediction.
-    let is_faithful = policy == Policy::Recorded || verdict.fidelity.carries_predictions();
-    if !is_faithful {
-        say(&format!(
-            "resched: {}: replayed under none, {}: no prediction can rest on that. \
-             `resched replay FILE --diverge` shows where the two part. What a replay cannot know \
-             of a machine goes into TRACE.host.json: cgroups and weights, nice levels, \
-             affinities, tick and preemption; locks in user space it never sees",
-            verdict.study.input.name,
-            headline::misses(&verdict.fidelity)
-        ));
-    }
+    let is_faithful = policy == Policy::Recorded || carries(&verdict.study, &verdict.fidelity);
     if let Some(schedule) = &schedule {
         write_schedule(schedule, &verdict.other)?;
     }
@@ -83,8 +73,33 @@ pub(super) fn run(args: &Replay) -> Result<Outcome> {
         let shares = shares.map(|s| attribution::as_text(&s, &verdict.other.variant.name));
         print(&(as_text(&verdict) + &shares.unwrap_or_default()))?;
     }
-    let carries = weaknesses.is_empty() && is_faithful;
-    Ok(if carries { Outcome::Done } else { Outcome::Inconclusive })
+    let is_sound = weaknesses.is_empty() && is_faithful;
+    Ok(if is_sound { Outcome::Done } else { Outcome::Inconclusive })
+}
+
+/// Whether predictions can rest on a baseline; says why not.
+pub(super) fn carries(study: &Study, fidelity: &Fidelity) -> bool {
+    if fidelity.carries_predictions() {
+        return true;
+    }
+    say(&format!(
+        "resched: {}: replayed under none, {}: no prediction can rest on that. \
+         `resched replay FILE --diverge` shows where the two part. What a replay cannot know of a \
+         machine goes into TRACE.host.json: cgroups and weights, nice levels, affinities, tick \
+         and preemption; locks in user space it never sees",
+        study.input.name,
+        headline::misses(fidelity)
+    ));
+    false
+}
+
+/// The same for what is shown beside the recording itself, whose baseline nobody sees.
+pub(super) fn carries_unseen(study: &Study, policy: Policy) -> Result<bool> {
+    if policy == Policy::Recorded {
+        return Ok(true);
+    }
+    let base = study.replay(Variant::plain(Policy::None))?;
+    Ok(carries(study, &study.fidelity(&base)))
 }
 
 /// The recording beside its own replay, decision by decision.

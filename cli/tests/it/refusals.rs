@@ -190,3 +190,19 @@ fn a_recording_that_was_cut_is_not_replayed_in_silence() {
     let info = resched(&folder, &["info", "cut.dat"]);
     assert!(info.out.contains("odd:  ") && !info.err.contains("note:"), "{}{}", info.out, info.err);
 }
+
+/// What `replay` refuses, no other command shows without a word.
+#[test]
+fn a_baseline_that_is_far_off_is_said_by_every_command_that_predicts() {
+    let folder = scratch("far-off");
+    std::fs::write(folder.join("p.txt"), fixtures::bytes("recorded/pipe-inversion.txt"))
+        .expect("written");
+    for args in
+        [&["replay", "p.txt", "--draws", "0"][..], &["explain", "p.txt"], &["compare", "p.txt"]]
+    {
+        let run = resched(&folder, args);
+        assert_eq!(run.code, 3, "{args:?}: {}", run.err);
+        assert!(run.err.contains("no prediction can rest on that"), "{args:?}: {}", run.err);
+    }
+    assert_eq!(resched(&folder, &["explain", "p.txt", "--policy", "recorded"]).code, 0);
+}
