@@ -322,8 +322,9 @@ impl One<'_> {
             return likely;
         };
         let (low, high) = (likely.min(bound), likely.max(bound));
-        let span = (high.total - low.total) / 100 * (beyond * 100 / DOUBTED_PERCENT) as u64;
-        let total = if low == likely { low.total + span } else { high.total - span };
+        let span =
+            high.total.saturating_sub(low.total) / 100 * (beyond * 100 / DOUBTED_PERCENT) as u64;
+        let total = if low == likely { low.total + span } else { high.total.saturating_sub(span) };
         self.build.place_behind(total).clamp(low, high)
     }
 
