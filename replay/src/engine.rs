@@ -173,7 +173,10 @@ impl<'d> Engine<'d> {
             if self.cpus[cpu].hrtick_at <= self.now {
                 // The handler only asks; the request is found consumed when schedule() charges.
                 self.cpus[cpu].hrtick_at = NEVER;
-                self.resched(cpu, self.costs.slice_end, Rule::SliceEnds);
+                let donor = self.cpus[cpu].donor;
+                if donor.is_some_and(|d| self.task(d).class == Class::Fair) {
+                    self.resched(cpu, self.costs.slice_end, Rule::SliceEnds);
+                }
             }
             if self.cpus[cpu].next_tick <= self.now {
                 self.tick(cpu);

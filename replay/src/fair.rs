@@ -1,7 +1,7 @@
 //! The fair class on one CPU: EEVDF queue, charging, picking, delayed dequeue.
 
 use crate::decision::Rule;
-use crate::engine::Engine;
+use crate::engine::{Engine, NEVER};
 use crate::group::Goes;
 use crate::rule::lag::{Load, clamp_lag, decayed_lag, place};
 use crate::rule::pelt::Average;
@@ -116,7 +116,12 @@ impl Engine<'_> {
         largest.max(own) + self.tick_ns()
     }
 
-    /// Saves the lag of a task that leaves, or decays that of a delayed one. True if it changed.
+    /// Saves the lag of a task that leaves, or decays that of a delayed one. True if the task no
+    /// longer stands where that lag puts it, because a limit changed the lag.
+    ///
+    /// # Source
+    ///
+    /// Kernel model 5.9; `update_entity_lag`.
     fn update_lag(&mut self, cpu: usize, t: T) -> bool {
         let v = self.fair_average(cpu);
         let task = self.task(t);
@@ -125,9 +130,8 @@ impl Engine<'_> {
         if task.delayed {
             lag = decayed_lag(lag, f.lag);
         }
-        let changed = lag != f.lag;
         self.tasks[t as usize].fair.lag = lag;
-        changed
+        v - lag != f.vruntime
     }
 
     /// Kernel model 5.5.
@@ -187,7 +191,9 @@ impl Engine<'_> {
         self.server_start(cpu);
         let slice = self.task(t).fair.slice;
         self.count_slice(cpu, slice);
-        self.arm_hrtick(cpu);
+        if self.cpus[cpu].hrtick_at == NEVER {
+            self.arm_hrtick(cpu);
+        }
     }
 
     /// Leaves the queue for good, or stays as a delayed sleeper: true when it left.
@@ -200,7 +206,6 @@ impl Engine<'_> {
         self.update_lag(cpu, t);
         if leave == Leave::MayDelay && !eligible {
             self.tasks[t as usize].delayed = true;
-            self.arm_hrtick(cpu);
             return false;
         }
         self.fair_remove(cpu, t);
@@ -253,7 +258,6 @@ impl Engine<'_> {
         if self.cpus[cpu].fair.next == Some(t) {
             self.cpus[cpu].fair.next = None;
         }
-        self.arm_hrtick(cpu);
     }
 
     /// Ends a delayed dequeue: the task is really asleep now.
@@ -263,12 +267,17 @@ impl Engine<'_> {
         self.fair_remove(cpu, t);
     }
 
-    /// A delayed sleeper wakes where it is (5.9).
+    /// A delayed sleeper wakes where it is, and keeps its place and its request unless its lag was
+    /// limited (5.9).
+    ///
+    /// # Source
+    ///
+    /// `requeue_delayed_entity`.
     pub(crate) fn fair_undelay(&mut self, cpu: usize, t: T) {
         self.account(cpu);
-        let changed = self.update_lag(cpu, t);
+        let is_out_of_place = self.update_lag(cpu, t);
         self.tasks[t as usize].delayed = false;
-        if changed && self.task(t).fair.in_tree {
+        if is_out_of_place && self.task(t).fair.in_tree {
             self.tree_remove(cpu, t);
             let slice = self.task(t).fair.slice;
             self.uncount_slice(cpu, slice);
@@ -371,8 +380,20 @@ impl Engine<'_> {
         }
     }
 
-    /// Arms the precise slice end of the fair donor (5.6).
+    /// Arms the precise slice end of the fair donor (5.8): where it becomes the picked one, and
+    /// where another task joins it and no timer runs. A timer that is armed stays armed, whoever
+    /// is picked meanwhile, until the CPU goes idle.
+    ///
+    /// # Source
+    ///
+    /// `hrtick_start_fair`, `hrtick_update`, `hrtick_needs_rearm`.
+    ///
+    /// # Deviation
+    ///
+    /// Interrupts take no time, so the slice is not stretched by their share.
     pub(crate) fn arm_hrtick(&mut self, cpu: usize) {
+        const SHORTEST_NS: u64 = 10_000;
+        const NEAR_NS: u64 = 5_000;
         if !self.machine.hrtick {
             return;
         }
@@ -384,10 +405,10 @@ impl Engine<'_> {
         let f = self.task(c).fair;
         let left = i128::from(f.deadline - f.vruntime) * i128::from(f.weight)
             / i128::from(crate::rule::weight::NICE_0);
-        let left = u64::try_from(left).unwrap_or(0).max(10_000);
+        let left = u64::try_from(left).unwrap_or(0).max(SHORTEST_NS);
         let at = self.cpus[cpu].charged_to + left;
         let armed = self.cpus[cpu].hrtick_at;
-        if armed == u64::MAX || armed.abs_diff(at) > 5_000 {
+        if armed == NEVER || armed.abs_diff(at) > NEAR_NS {
             self.cpus[cpu].hrtick_at = at;
             self.cpus[cpu].dirty = true;
         }

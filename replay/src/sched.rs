@@ -46,9 +46,11 @@ impl Engine<'_> {
             };
             self.try_to_block(cpu, p);
         }
-        self.cpus[cpu].hrtick_at = NEVER;
         self.pulled = false;
         let (next, detour) = self.pick_next(cpu, prev);
+        if next.is_none() {
+            self.cpus[cpu].hrtick_at = NEVER;
+        }
         self.cpus[cpu].need_resched = false;
         self.cpus[cpu].deferred = false;
         self.cpus[cpu].stalled_from = None;
@@ -67,7 +69,6 @@ impl Engine<'_> {
             self.out.idle_detours += 1;
             self.resched(cpu, self.costs.idle_detour, Rule::IdleDetour);
         }
-        self.arm_hrtick(cpu);
     }
 
     /// The rule by which `next` comes to its CPU.
