@@ -28,6 +28,7 @@ mod unbroken;
 mod unseen;
 mod wake;
 mod waker;
+mod yields;
 
 pub use crate::script::write;
 pub use affinity::OddAffinity;

@@ -89,7 +89,7 @@ fn a_sleep_that_grows() {
         &PLAIN.replace("sleep 3", "sleep 6"),
         Policy::None,
         &expect![[r#"
-            13550 us, Task("A (1)"): a sleep ends
+            13450 us, Task("A (1)"): a sleep ends
             Woken { cpu: 0, slept_ns: Some(3000000), by: Some("an interrupt") }
             Woken { cpu: 0, slept_ns: Some(6000000), by: Some("an interrupt") }
             slips 0

@@ -3,7 +3,7 @@
 use super::contention::Cover;
 use super::presence::{Presence, Turn};
 use super::program::{Asleep, Build};
-use super::{Arrival, DemandLock, DemandNote, Interrupts, LockIndex, Op};
+use super::{Arrival, DemandLock, DemandNote, Interrupts, LockIndex, Op, yields};
 use crate::{
     Context, Event, Host, LockFlags, LockId, Names, Nanos, PrevState, SchedEvent, TaskId,
     TaskTracker, Tid, Timestamp,
@@ -181,6 +181,10 @@ impl<'r> Extract<'r> {
             b.run_to(at);
             b.on_cpu = None;
             match prev_state {
+                PrevState::Runnable if yields::has_yielded(prev_prio, next_prio) => {
+                    b.push(at, Op::Yield);
+                    self.count(DemandNote::YieldInferred);
+                }
                 PrevState::Runnable | PrevState::Preempted => {
                     b.forget(overhead.0);
                 }

@@ -73,7 +73,11 @@ impl<'n> SwitchCauses<'n> {
                 let cpu = self.cpus.entry(event.cpu).or_default();
                 cpu.slice_timer = u64::try_from(expires_ns).ok();
             }
-            SchedEvent::Switch { next, .. } => return self.switch(event, next),
+            SchedEvent::Switch { prev_prio, next, next_prio, .. } => {
+                // An equally urgent realtime task does not preempt: the other one has yielded.
+                let preempts = !super::yields::has_yielded(prev_prio, next_prio);
+                return self.switch(event, next).filter(|_| preempts);
+            }
             _ => {}
         }
         None
