@@ -197,7 +197,7 @@ impl Study {
             Origin::Recording(history) if has_guesses => {
                 let section_percentile = 25 + 50 * nth / n.saturating_sub(1).max(1);
                 let seed = 1 + nth as u64;
-                Some(history.demand(Choices { section_percentile, seed }).0)
+                Some(history.demand(Choices { section_percentile, seed, ..Choices::default() }).0)
             }
             _ => None,
         };
@@ -242,6 +242,13 @@ impl Study {
                     self.input.name
                 );
             }
+            let literal = match &self.origin {
+                Origin::Recording(history) => {
+                    Some(history.demand(Choices { literal: true, ..Choices::default() }).0)
+                }
+                Origin::Scenario(_) => None,
+            };
+            let demand = literal.as_ref().unwrap_or(demand);
             let (schedule, divergence) = replay::recorded(demand, &self.input.recording);
             if let Some(divergence) = divergence {
                 bail!(

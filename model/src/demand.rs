@@ -5,6 +5,7 @@
 //! absolute point, because the outside world keeps its own clock.
 
 mod affinity;
+mod busy;
 mod cgroup;
 mod chances;
 mod contention;
@@ -76,6 +77,9 @@ impl LockIndex {
 pub enum Op {
     /// CPU time. Preemption is not an interaction; neither is spinning, which a replay recreates.
     Compute(Nanos),
+    /// Compute until this span has passed since the task came here, on a CPU or not: a program
+    /// that watches the clock.
+    BusyWait(Nanos),
     /// Acquire a mutex.
     Lock(LockIndex),
     /// Acquire a mutex unless a signal comes first; then skip to behind the matching
@@ -156,6 +160,13 @@ pub enum SleepEnd {
     After(Nanos),
     /// At this time of the trace's clock; a sleep that begins later does not block.
     At(Timestamp),
+    /// Behind a tick: a timer of the kernel that counts jiffies.
+    Tick {
+        /// Which tick after the sleep begins; the next one is 1, and 0 means the same.
+        nth: u32,
+        /// How long behind that tick.
+        after: Nanos,
+    },
     /// At the first release later than the moment the sleep begins: a periodic task that skips
     /// what it missed.
     Period {

@@ -246,6 +246,9 @@ impl<'d> Engine<'d> {
         if (releasing || computing) && rq.stalled_from.is_none() {
             next = next.min(rq.ran_to.max(rq.busy_until).saturating_add(task.left));
         }
+        if let Some(date) = task.busy_to.filter(|_| rq.stalled_from.is_none()) {
+            next = next.min(date.max(rq.busy_until).max(self.now));
+        }
         if rq.busy_until > self.now {
             next = next.min(rq.busy_until);
         }
@@ -477,6 +480,7 @@ fn new_task(task: &TaskDemand, demand: &Demand) -> Task {
         stepped_at: 0,
         steps: 0,
         left: 0,
+        busy_to: None,
         phase: Phase::Program,
         asleep: Some(model::PrevState::Interruptible),
         on_rq: OnRq::No,

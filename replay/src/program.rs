@@ -171,6 +171,7 @@ impl Engine<'_> {
                 }
                 self.next_op(t);
             }
+            Op::BusyWait(span) => return self.busy_wait(t, span),
             Op::LockInterruptible(lock) => {
                 self.tasks[t as usize].interruptible = true;
                 if self.lock(cpu, t, lock) {
@@ -272,6 +273,7 @@ impl Engine<'_> {
             SleepEnd::After(span) => self.now.saturating_add(span.0),
             SleepEnd::At(at) => at.0,
             SleepEnd::Period { phase, period } => Self::next_release(self.now, phase.0, period),
+            SleepEnd::Tick { nth, after } => self.behind_tick(nth, after),
         };
         self.next_op(t);
         if end <= self.now {
@@ -333,6 +335,25 @@ impl Engine<'_> {
         }
     }
 
+    /// When a timer that counts jiffies ends, `after` behind the `nth` tick from now.
+    fn behind_tick(&self, nth: u32, after: Nanos) -> u64 {
+        let period = self.tick_ns().unsigned_abs();
+        let more = period.saturating_mul(u64::from(nth.saturating_sub(1)));
+        self.next_tick_after(self.now).saturating_add(more).saturating_add(after.0)
+    }
+
+    /// Computes until a date that is counted from the first moment here: true when it has come.
+    fn busy_wait(&mut self, t: T, span: Nanos) -> bool {
+        let now = self.now;
+        let date = self.tasks[t as usize].busy_to.get_or_insert(now.saturating_add(span.0));
+        if *date > now {
+            return false;
+        }
+        self.tasks[t as usize].busy_to = None;
+        self.next_op(t);
+        true
+    }
+
     /// A task that was asleep when the recording began: its first op says what ends that.
     pub(crate) fn begin_asleep(&mut self, t: T) {
         match self.op(t) {
@@ -343,6 +364,7 @@ impl Engine<'_> {
                     SleepEnd::Period { phase, period } => {
                         Self::next_release(self.now, phase.0, period)
                     }
+                    SleepEnd::Tick { nth, after } => self.behind_tick(nth, after),
                 };
                 self.tasks[t as usize].asleep = Some(state);
                 self.next_op(t);

@@ -108,6 +108,8 @@ pub(crate) struct Task {
     pub steps: u32,
     /// CPU time left of the current [`Op::Compute`].
     pub left: u64,
+    /// When the [`Op::BusyWait`] that it is in ends.
+    pub busy_to: Option<u64>,
     pub phase: Phase,
     /// `None` while runnable.
     pub asleep: Option<PrevState>,

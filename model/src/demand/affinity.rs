@@ -134,6 +134,9 @@ fn bound_by_name(comm: &str) -> Option<CpuId> {
 fn narrow_after(ops: &mut Vec<Op>, total: u64) {
     let mut used = 0u64;
     for at in 0..ops.len() {
+        if let Op::BusyWait(span) = ops[at] {
+            used = used.saturating_add(span.0);
+        }
         let Op::Compute(span) = ops[at] else { continue };
         let before = total.saturating_sub(used);
         used = used.saturating_add(span.0);

@@ -140,7 +140,7 @@ impl<'r> Extract<'r> {
     fn found(&mut self, id: TaskId, e: &Event, since: Timestamp) {
         if self.builds[id.index()].asleep.is_some() {
             self.count(DemandNote::WakeupMissing);
-            self.wake_by_interrupt(id, e.at.0);
+            self.wake_by_interrupt(id, e.at.0, false);
         }
         let b = &mut self.builds[id.index()];
         if b.arrival.is_none() {
@@ -207,7 +207,7 @@ impl<'r> Extract<'r> {
             }
             if b.asleep.is_some() {
                 self.count(DemandNote::WakeupMissing);
-                self.wake_by_interrupt(id, at);
+                self.wake_by_interrupt(id, at, false);
             }
             self.sched_change(id, next_prio, at);
             let b = &mut self.builds[id.index()];

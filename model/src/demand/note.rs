@@ -19,6 +19,8 @@ pub enum DemandNote {
     WakerContextGuessed,
     /// A wait was still going on when the recording ended.
     WaitCutOff,
+    /// A task computed until a date, whatever CPU time it got.
+    BusyWaitInferred,
     /// A realtime task left its CPU runnable to an equal: taken as a yield.
     YieldInferred,
     /// An event lies behind or before ten minutes of silence: a damaged time stamp. It is left out.
@@ -38,6 +40,7 @@ impl DemandNote {
             Self::SwitchMissing => "switch-missing",
             Self::WakerContextGuessed => "waker-context-guessed",
             Self::WaitCutOff => "wait-cut-off",
+            Self::BusyWaitInferred => "busy-wait-inferred",
             Self::YieldInferred => "yield-inferred",
             Self::OutOfTime => "out-of-time",
         }
@@ -59,9 +62,8 @@ impl DemandNote {
                 "whether a task or an interrupt woke a task is a guess: the context is not recorded"
             }
             Self::WaitCutOff => "a wait went on when the recording ended",
-            Self::YieldInferred => {
-                "a realtime task gave its CPU to an equal: taken as sched_yield"
-            }
+            Self::BusyWaitInferred => "a task computed until a date: taken as watching the clock",
+            Self::YieldInferred => "a realtime task gave its CPU to an equal: taken as sched_yield",
             Self::OutOfTime => "an event ten minutes away from the others is left out",
         }
     }

@@ -45,7 +45,7 @@ pub(super) struct Step {
 
 impl Step {
     /// The task is off its CPU, or gone, behind it.
-    fn leaves(&self) -> bool {
+    pub(super) fn leaves(&self) -> bool {
         matches!(self.op, Op::Sleep { .. } | Op::Wait { .. } | Op::Exit)
     }
 }
@@ -207,6 +207,12 @@ impl Build {
         Place { step, total: total.clamp(least, most.max(least)) }
     }
 
+    /// When it was first on a CPU after a step that left it.
+    pub(super) fn came_after(&self, step: &Step) -> Option<u64> {
+        let after = self.stretches.partition_point(|s| s.from <= step.at);
+        Some(self.stretches.get(after)?.from)
+    }
+
     /// Where it had used `total` ns, behind the interactions that stand there.
     pub(super) fn place_behind(&self, total: u64) -> Place {
         let step = self.steps.partition_point(|s| s.total <= total);
@@ -245,13 +251,27 @@ impl Build {
         (from <= at).then_some(at)
     }
 
-    /// The program with more steps at some places, in their order; the second value holds the
-    /// index of each step's op.
-    pub(super) fn ops(&self, inserts: &[(Place, Op)]) -> (Vec<Op>, Vec<usize>) {
+    /// The program with more steps at some places, in their order, and with busy waits before some
+    /// steps; the second value holds the index of each step's op.
+    ///
+    /// A busy wait with a step in it is left as CPU time.
+    pub(super) fn ops(
+        &self,
+        inserts: &[(Place, Op)],
+        busy: &[(usize, Nanos)],
+    ) -> (Vec<Op>, Vec<usize>) {
         let mut out = Ops { ops: Vec::with_capacity(2 * self.steps.len()), total: 0 };
         let mut indexes = Vec::with_capacity(self.steps.len());
         let mut inserts = inserts.iter().peekable();
+        let mut busy = busy.iter().peekable();
         for (n, step) in self.steps.iter().enumerate() {
+            let waits = busy.next_if(|(step, _)| *step == n);
+            if let Some((_, span)) = waits
+                && inserts.peek().is_none_or(|(place, _)| place.step > n)
+            {
+                out.ops.push(Op::BusyWait(*span));
+                out.total = step.total;
+            }
             while let Some((place, op)) = inserts.next_if(|(place, _)| place.step <= n) {
                 out.push(place.total.min(step.total), *op);
             }

@@ -1,12 +1,13 @@
 //! From what every task did to what it asked for: sections, loops, and dates put into programs.
 
 use super::affinity::Affinities;
+use super::busy::busy_waits;
 use super::doubt::{self, Holds};
 use super::extract::Extract;
 use super::program::Build;
 use super::rounds::{self, Ending, Rounds};
 use super::section::{self, Guess, Held, Known};
-use super::sleep::periodic;
+use super::sleep::timed;
 use super::{
     Arrival, Demand, DemandLock, DemandNote, Group, GroupIndex, Latencies, LockIndex, Machine, Op,
     SleepEnd, TaskDemand, cgroup, hidden, order, unseen,
@@ -19,6 +20,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Choices {
     /// Where a section's length is guessed, it is that of the known ones at this percentile.
     pub section_percentile: usize,
+    /// Every wakeup, time and length as it was recorded, without what a replay in another order
+    /// needs: that is what `recorded` plays.
+    pub literal: bool,
     /// With any other than 0, what the ledger is not sure of is otherwise in some places: which
     /// owner it was, and where in its bounds a section began and ended.
     pub seed: u64,
@@ -26,7 +30,7 @@ pub struct Choices {
 
 impl Default for Choices {
     fn default() -> Self {
-        Self { section_percentile: 50, seed: 0 }
+        Self { section_percentile: 50, literal: false, seed: 0 }
     }
 }
 
@@ -38,8 +42,10 @@ struct Program {
     allowed: Option<Vec<u32>>,
     group: Option<GroupIndex>,
     build: Build,
-    /// Sleeps that keep to a period, by their steps.
-    periodic: Vec<(usize, SleepEnd)>,
+    /// Sleeps that keep to a period or to ticks, by their steps.
+    timed: Vec<(usize, SleepEnd)>,
+    /// Steps before which it computes until a date.
+    busy: Vec<(usize, Nanos)>,
     /// Its holds of locks whose calls are not recorded.
     held: Vec<Held>,
 }
@@ -93,7 +99,8 @@ impl Extract<'_> {
             programs.push(Program {
                 allowed: host.and_then(|h| h.affinity.clone()),
                 group: cgroup::of(&groups, host.and_then(|h| h.cgroup.as_deref())),
-                periodic: periodic(&build.timer_sleeps),
+                timed: timed(&build.timer_sleeps, &machine),
+                busy: busy_waits(&build),
                 held: std::mem::take(held),
                 info,
                 build,
@@ -201,7 +208,7 @@ impl Programs {
         let drawn = self.drawn(choices.seed);
         let fill = |(n, p): (usize, &Program)| {
             let held = drawn.as_ref().map_or(&p.held[..], |drawn| &drawn[n]);
-            Self::fill(p, held, &guess, &mut notes)
+            Self::fill(p, held, &guess, choices, &mut notes)
         };
         let mut filled: Vec<Filled> = self.programs.iter().enumerate().map(fill).collect();
         if !self.guessed.is_empty() {
@@ -256,17 +263,22 @@ impl Programs {
         p: &Program,
         held: &[Held],
         guess: &Guess<'_>,
+        choices: Choices,
         notes: &mut BTreeMap<DemandNote, u64>,
     ) -> Filled {
         let sections = guess.sections(p.info.comm, &p.build, held);
         for (note, count) in sections.notes {
             *notes.entry(note).or_insert(0) += count;
         }
-        let (mut ops, index_of) = p.build.ops(&sections.inserts);
+        let busy = if choices.literal { &[][..] } else { &p.busy };
+        let (mut ops, index_of) = p.build.ops(&sections.inserts, busy);
+        if !busy.is_empty() {
+            *notes.entry(DemandNote::BusyWaitInferred).or_insert(0) += busy.len() as u64;
+        }
         let mut holds = p.build.holds.clone();
         holds.extend(sections.holds);
         let ending = p.ending(&ops, &holds, &index_of);
-        for (step, end) in &p.periodic {
+        for (step, end) in &p.timed {
             if let Some(Op::Sleep { until, .. }) =
                 index_of.get(*step).and_then(|op| ops.get_mut(*op))
             {

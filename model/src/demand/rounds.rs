@@ -47,7 +47,11 @@ pub(super) fn find(ops: &[Op], holds: &[LockIndex]) -> Option<Rounds> {
     rounds(ops, holds, |op| {
         matches!(
             op,
-            Op::Sleep { until: SleepEnd::After(_), on: None, state: PrevState::Interruptible }
+            Op::Sleep {
+                until: SleepEnd::After(_) | SleepEnd::Tick { .. },
+                on: None,
+                state: PrevState::Interruptible
+            }
         )
     })
 }
@@ -70,7 +74,10 @@ pub(super) fn find_sleepless(ops: &[Op], holds: &[LockIndex]) -> Option<Rounds> 
 /// Whether time passes in a round; one without would be repeated without end at one instant.
 fn takes_time(round: &[Op]) -> bool {
     round.iter().any(|op| match op {
-        Op::Compute(span) | Op::Sleep { until: SleepEnd::After(span), .. } => span.0 > 0,
+        Op::Compute(span) | Op::BusyWait(span) | Op::Sleep { until: SleepEnd::After(span), .. } => {
+            span.0 > 0
+        }
+        Op::Sleep { until: SleepEnd::Tick { .. }, .. } => true,
         _ => false,
     })
 }
@@ -92,13 +99,14 @@ fn rounds(ops: &[Op], holds: &[LockIndex], is_end: impl Fn(&Op) -> bool) -> Opti
         matches!(
             op,
             Op::Compute(_)
+                | Op::BusyWait(_)
                 | Op::Lock(_)
                 | Op::TryLock { .. }
                 | Op::Unlock(_)
                 | Op::Contend { .. }
                 | Op::Contended { .. }
                 | Op::Yield
-                | Op::Sleep { until: SleepEnd::After(_), .. }
+                | Op::Sleep { until: SleepEnd::After(_) | SleepEnd::Tick { .. }, .. }
         )
     };
     let rounds = seams.windows(2).map(|w| w[0]..w[1]);

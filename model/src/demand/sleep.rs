@@ -1,6 +1,6 @@
 //! Whether a timer sleep is a span or a date: closed loops from periodic tasks.
 
-use super::SleepEnd;
+use super::{Machine, SleepEnd};
 use crate::{Nanos, Timestamp};
 
 /// A sleep ended by an interrupt, while its task's program is being built.
@@ -14,12 +14,54 @@ pub(super) struct TimerSleep {
     pub woken: u64,
     /// When its timer was due, when the trace has the timer.
     pub expiry: Option<u64>,
+    /// Whether a softirq woke it: timers that count jiffies do.
+    pub by_softirq: bool,
 }
 
 /// Fewest sleeps that can show a period.
 const FEWEST: usize = 5;
 /// Shortest period that is told from chance, ns.
 const SHORTEST_NS: u64 = 100_000;
+
+/// The sleeps of one task that end at dates of the machine and not after a span of their own.
+pub(super) fn timed(sleeps: &[TimerSleep], machine: &Machine) -> Vec<(usize, SleepEnd)> {
+    let (by_softirq, others): (Vec<TimerSleep>, Vec<TimerSleep>) =
+        sleeps.iter().partition(|s| s.by_softirq && s.expiry.is_none());
+    let mut timed = at_ticks(&by_softirq, machine);
+    if timed.is_empty() {
+        return periodic(sleeps);
+    }
+    timed.extend(periodic(&others));
+    timed.sort_unstable_by_key(|(step, _)| *step);
+    timed
+}
+
+/// Sleeps that end in the softirq behind a tick: timers that count jiffies (`schedule_timeout`).
+///
+/// # Source
+///
+/// `run_timer_base` in `kernel/time/timer.c` runs behind the tick. Half of the sleeps must end in
+/// the first tenth of a tick's period; chance would put a tenth there.
+fn at_ticks(sleeps: &[TimerSleep], machine: &Machine) -> Vec<(usize, SleepEnd)> {
+    let period = u64::from(1_000_000_000 / machine.hz.max(1)).max(1);
+    let phase = machine.tick_phase.0 % period;
+    let behind = |s: &TimerSleep| (s.woken + period - phase) % period;
+    let mut near: Vec<u64> = sleeps.iter().map(behind).filter(|b| *b < period / 10).collect();
+    near.sort_unstable();
+    if near.len() < FEWEST || near.len() * 2 < sleeps.len() {
+        return Vec::new();
+    }
+    let after = near[near.len() / 2];
+    let ticks = |at: u64| (at + period - phase) / period;
+    let at_tick = sleeps.iter().filter(|s| behind(s) < period / 10);
+    let end = |s: &TimerSleep| {
+        let nth = ticks(s.woken).saturating_sub(ticks(s.since));
+        // What a scenario can say.
+        let nth = i32::try_from(nth).unwrap_or(i32::MAX).unsigned_abs();
+        (s.step, SleepEnd::Tick { nth, after: Nanos(after) })
+    };
+    at_tick.map(end).collect()
+}
 
 /// The sleeps of one task that keep to a period, by their steps, and how they end.
 ///
@@ -119,6 +161,7 @@ mod tests {
             since: woken.saturating_sub(9),
             woken: *woken,
             expiry: None,
+            by_softirq: false,
         };
         dates.iter().enumerate().map(one).collect()
     }

@@ -24,7 +24,7 @@ impl Extract<'_> {
             return;
         }
         let Some(waker) = self.waker(e, target, asleep.timer) else {
-            self.wake_by_interrupt(id, at);
+            self.wake_by_interrupt(id, at, e.context == Context::SoftIrq);
             return;
         };
         self.wake_by_task(waker, id, at);
@@ -84,7 +84,7 @@ impl Extract<'_> {
         b.wakes.push(at);
     }
 
-    pub(super) fn wake_by_interrupt(&mut self, id: TaskId, at: u64) {
+    pub(super) fn wake_by_interrupt(&mut self, id: TaskId, at: u64, by_softirq: bool) {
         let b = &mut self.builds[id.index()];
         let Some(asleep) = b.asleep.take() else { return };
         if asleep.in_mutex {
@@ -101,7 +101,13 @@ impl Extract<'_> {
         let until = SleepEnd::After(Nanos(span));
         let step = b.push(asleep.since, Op::Sleep { until, state: asleep.state, on: asleep.on });
         let expiry = armed.map(|(expiry, ..)| expiry);
-        b.timer_sleeps.push(TimerSleep { step, since: asleep.since, woken: at, expiry });
+        b.timer_sleeps.push(TimerSleep {
+            step,
+            since: asleep.since,
+            woken: at,
+            expiry,
+            by_softirq,
+        });
         b.wakes.push(at);
     }
 
@@ -135,7 +141,7 @@ impl Extract<'_> {
             b.wakes.push(e.at.0);
         }
         self.arrive_early(id);
-        self.wake_by_interrupt(id, e.at.0);
+        self.wake_by_interrupt(id, e.at.0, false);
     }
 
     pub(super) fn wakeup_new(&mut self, e: &Event, target: Tid, cpu: CpuId) {

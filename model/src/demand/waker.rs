@@ -117,7 +117,13 @@ impl Wakers {
             *wakee.by_waker.entry(name).or_default() += 1;
         }
         if wakee.sleeps.len() < MOST_SLEEPS {
-            wakee.sleeps.push(TimerSleep { step: 0, since, woken: e.at.0, expiry: None });
+            wakee.sleeps.push(TimerSleep {
+                step: 0,
+                since,
+                woken: e.at.0,
+                expiry: None,
+                by_softirq: false,
+            });
         }
     }
 

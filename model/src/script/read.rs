@@ -95,6 +95,7 @@ fn op(step: &Step) -> Option<Op> {
     let sleep = |until, asleep: Asleep| Op::Sleep { until, state: asleep.state, on: on(asleep) };
     Some(match *step {
         Step::Run(span) => Op::Compute(span),
+        Step::BusyWait(span) => Op::BusyWait(span),
         Step::Lock(n) => Op::Lock(lock_index(n)),
         Step::LockInterruptible(n) => Op::LockInterruptible(lock_index(n)),
         Step::Trylock(n) => Op::TryLock { lock: lock_index(n), acquired: true },
@@ -104,6 +105,7 @@ fn op(step: &Step) -> Option<Op> {
         Step::Contended(n, ret) => Op::Contended { lock: lock_index(n), ret },
         Step::Sleep(span, how) => sleep(SleepEnd::After(span), how),
         Step::SleepUntil(time, how) => sleep(SleepEnd::At(time), how),
+        Step::SleepTicks { nth, after, asleep } => sleep(SleepEnd::Tick { nth, after }, asleep),
         Step::SleepEvery { period, phase, asleep } => {
             sleep(SleepEnd::Period { phase, period }, asleep)
         }
@@ -128,7 +130,11 @@ fn one_after_the_other(script: &Script) -> Timestamp {
         }
         for step in &task.steps {
             match *step {
-                Step::Run(span) | Step::Sleep(span, _) => spans += span,
+                Step::Run(span) | Step::BusyWait(span) | Step::Sleep(span, _) => spans += span,
+                // A tick a hundredth of a second is the slowest there is.
+                Step::SleepTicks { nth, after, .. } => {
+                    spans += Nanos(u64::from(nth).saturating_mul(10_000_000)) + after;
+                }
                 Step::SleepEvery { period, .. } => spans += period,
                 Step::SleepUntil(time, _) => latest = latest.max(time),
                 _ => {}

@@ -168,6 +168,7 @@ fn step(op: Op) -> Step {
     };
     match op {
         Op::Compute(span) => Step::Run(span),
+        Op::BusyWait(span) => Step::BusyWait(span),
         Op::Lock(lock) => Step::Lock(lock.index()),
         Op::LockInterruptible(lock) => Step::LockInterruptible(lock.index()),
         Op::TryLock { lock, acquired: true } => Step::Trylock(lock.index()),
@@ -184,6 +185,7 @@ fn step(op: Op) -> Step {
             match until {
                 SleepEnd::After(span) => Step::Sleep(span, asleep),
                 SleepEnd::At(time) => Step::SleepUntil(time, asleep),
+                SleepEnd::Tick { nth, after } => Step::SleepTicks { nth, after, asleep },
                 SleepEnd::Period { phase, period } => Step::SleepEvery { period, phase, asleep },
             }
         }

@@ -2,13 +2,14 @@
 
 use expect_test::{Expect, expect};
 use fixtures::Dice;
-use model::demand::Demand;
-use model::{CpuSet, Host, HostTask, Op, Recording, SchedEvent};
+use model::demand::{Choices, Cover, Demand};
+use model::{CpuSet, History, Host, HostTask, Op, Recording, SchedEvent};
 use replay::{Checks, Options, Policy};
 use std::fmt::Write;
 
 fn demand_of(recording: &Recording, host: &Host) -> Demand {
-    model::demand::extract(recording, Some(host)).0
+    let choices = Choices { literal: true, ..Choices::default() };
+    History::read(recording, Some(host), Cover::default()).demand(choices).0
 }
 
 /// Who comes to which CPU when under `none`, and what is odd about affinities.

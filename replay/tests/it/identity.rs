@@ -41,8 +41,11 @@ pub(crate) fn open(path: &Path) -> (Recording, Option<Host>) {
     (recording, host)
 }
 
+/// `recorded` plays what was recorded, word for word.
+const LITERAL: Choices = Choices { section_percentile: 50, literal: true, seed: 0 };
+
 fn check_identity(path: &Path, recording: &Recording, host: Option<&Host>) {
-    let (demand, _) = model::demand::extract(recording, host);
+    let (demand, _) = History::read(recording, host, Cover::default()).demand(LITERAL);
     let (schedule, divergence) = replay::recorded(&demand, recording);
     assert_eq!(divergence.map(|d| d.to_string()), None, "{}", path.display());
     // The schedule itself: every event, at its time, on its CPU.
@@ -85,7 +88,7 @@ fn recorded_gives_covered_locks_back() {
     for name in ["pipe-inversion.perf.data", "affine-full-2cpus.dat", "classic3-contention.dat"] {
         let (recording, host) = open(&fixtures::path(&format!("recorded/{name}")));
         let history = History::read(&recording, host.as_ref(), cover);
-        let (demand, _) = history.demand(Choices::default());
+        let (demand, _) = history.demand(LITERAL);
         assert_eq!(replay::recorded(&demand, &recording).1, None, "{name}");
     }
 }

@@ -11,6 +11,8 @@ use crate::{Error, LockFlags, Nanos, PrevState, Timestamp};
 pub enum Step {
     /// Compute.
     Run(Nanos),
+    /// Compute until this span has passed, on a CPU or not.
+    BusyWait(Nanos),
     /// Acquire a mutex.
     Lock(usize),
     /// Acquire a mutex unless a signal comes first.
@@ -29,6 +31,15 @@ pub enum Step {
     Sleep(Nanos, Asleep),
     /// Sleep until a point.
     SleepUntil(Timestamp, Asleep),
+    /// Sleep until behind a tick.
+    SleepTicks {
+        /// Which tick from now on; the next one is 1.
+        nth: u32,
+        /// How long behind it.
+        after: Nanos,
+        /// How it sleeps.
+        asleep: Asleep,
+    },
     /// Sleep until the next release of a periodic task.
     SleepEvery {
         /// Distance of two releases.
@@ -86,8 +97,8 @@ pub enum Mark {
     RoundsOver,
 }
 
-const STEPS: &str = "run, lock, lock-interruptible, trylock, trylock-failed, unlock, contend, contended, keep-affinity, sleep, \
-                     sleep-until, sleep-every, wait, wake, signal, fork, set, yield, exit, round, \
+const STEPS: &str = "run, busy-wait, lock, lock-interruptible, trylock, trylock-failed, unlock, contend, contended, keep-affinity, sleep, \
+                     sleep-until, sleep-ticks, sleep-every, wait, wake, signal, fork, set, yield, exit, round, \
                      round-once, may-end, rounds-over, ...";
 
 /// States by their letter.
@@ -112,6 +123,7 @@ pub(super) fn read<'t>(
     let mut lock = |words: &mut Words<'_, 't>| draft.lock(words.argument(word, "a lock")?);
     Ok(match word.text {
         "run" => Step::Run(words.span(word)?),
+        "busy-wait" => Step::BusyWait(words.span(word)?),
         "lock" => Step::Lock(lock(words)?),
         "lock-interruptible" => Step::LockInterruptible(lock(words)?),
         "trylock" => Step::Trylock(lock(words)?),
@@ -135,6 +147,14 @@ pub(super) fn read<'t>(
         }
         "sleep" => Step::Sleep(words.span(word)?, asleep(words, draft)?),
         "sleep-until" => Step::SleepUntil(Timestamp(words.span(word)?.0), asleep(words, draft)?),
+        "sleep-ticks" => {
+            let nth = words.integer(word, 0..=i32::MAX)?.unsigned_abs();
+            let after = match words.next_if("after") {
+                Some(after) => words.span(after)?,
+                None => Nanos(0),
+            };
+            Step::SleepTicks { nth, after, asleep: asleep(words, draft)? }
+        }
         "sleep-every" => {
             let (period, phase) = (words.span(word)?, Timestamp(words.span(word)?.0));
             if period == Nanos(0) {

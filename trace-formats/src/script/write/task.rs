@@ -97,6 +97,7 @@ impl Script {
         let asleep = |text: String, asleep: &Asleep| text + &self.asleep(asleep);
         match step {
             Step::Run(span) => format!("run {}", Millis::from(*span)),
+            Step::BusyWait(span) => format!("busy-wait {}", Millis::from(*span)),
             Step::Lock(m) => lock("lock", *m),
             Step::LockInterruptible(m) => lock("lock-interruptible", *m),
             Step::Trylock(m) => lock("trylock", *m),
@@ -112,6 +113,12 @@ impl Script {
             Step::Contended(m, ret) => format!("{} ret {ret}", lock("contended", *m)),
             Step::Sleep(span, how) => asleep(format!("sleep {}", Millis::from(*span)), how),
             Step::SleepUntil(at, how) => asleep(format!("sleep-until {}", Millis::from(*at)), how),
+            Step::SleepTicks { nth, after: Nanos(0), asleep: how } => {
+                asleep(format!("sleep-ticks {nth}"), how)
+            }
+            Step::SleepTicks { nth, after, asleep: how } => {
+                asleep(format!("sleep-ticks {nth} after {}", Millis::from(*after)), how)
+            }
             Step::SleepEvery { period, phase, asleep: how } => {
                 let (period, phase) = (Millis::from(*period), Millis::from(*phase));
                 asleep(format!("sleep-every {period} {phase}"), how)
