@@ -8,6 +8,7 @@ mod affinity;
 mod busy;
 mod cgroup;
 mod chances;
+mod coincidence;
 mod contention;
 mod doubt;
 mod extract;
@@ -348,6 +349,10 @@ pub struct Latencies {
     pub wake_deep: Nanos,
     /// From the timer that ends a slice to the switch it causes.
     pub slice_end: Nanos,
+    /// From the last look at a mutex to the switch to sleep for it.
+    pub lock_sleep: Nanos,
+    /// From the switch back to having the mutex.
+    pub lock_wake: Nanos,
 }
 
 /// Everything a replay needs.

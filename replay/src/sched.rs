@@ -56,6 +56,9 @@ impl Engine<'_> {
         self.cpus[cpu].stalled_from = None;
         self.cpus[cpu].dirty = true;
         let mut work = std::mem::take(&mut self.cpus[cpu].pick_work);
+        if prev_state == PrevState::Uninterruptible && cause == Rule::LockSleeps {
+            work += self.costs.lock_sleep;
+        }
         if prev != next {
             work += next.map_or(0, |t| self.arrival_cost(cpu, t));
             let choice = if detour { Rule::IdleDetour } else { self.choice(cpu, next) };
@@ -225,7 +228,8 @@ impl Engine<'_> {
             Some(from) if !self.shares_cache(from, cpu) => c.far_migration,
             Some(_) => c.migration,
         };
-        c.switch + moved
+        let takes_lock = matches!(self.task(t).phase, Phase::Waiting(_));
+        c.switch + moved + if takes_lock { c.lock_wake } else { 0 }
     }
 
     fn switch(

@@ -22,6 +22,7 @@
 //! newidle 1024        how often a CPU that goes idle takes work from others, of 1024 times; `?`: not
 //!                     known; one number for all CPUs, or one for each
 //! latency wake-busy 0.012 wake-idle 0.02 wake-deep 0.03 slice-end 0.01    default 0 each
+//! latency lock-sleep 0.004 lock-wake 0.003
 //! assumed "HZ=1000"   what is only assumed of this machine; for people
 //! start 39623617.5    when the schedule begins on the trace's clock; default 0
 //! end 20              the drawn part ends here; for endless tasks. It is on the same clock
@@ -61,10 +62,13 @@
 //! class), `parent TASK`, and `ended` for a task whose end is recorded.
 //!
 //! Steps are `run T`, `lock M`, `lock-interruptible M`, `trylock M`, `trylock-failed M`, `unlock M`,
-//! `sleep T`, `sleep-until T`, `sleep-every PERIOD RELEASE`, `wait`, `wake TASK`, `signal TASK`,
+//! `sleep T`, `sleep-until T`, `sleep-every PERIOD RELEASE`,
+//! `sleep-ticks N after T`, `busy-wait T`, `wait`, `wake TASK`, `signal TASK`,
 //! `fork TASK`, `set CLASS`, `keep-affinity`, `yield`, `exit`. A failed `trylock` skips
 //! its `unlock`, and nothing else; a `lock-interruptible` that a signal ends skips all up to its
 //! `unlock`. After a `trylock-failed` there is no section: whoever gets the lock there gives it back.
+//! `busy-wait 5` computes until 5 ms have passed since it began, on a CPU or not.
+//! `sleep-ticks 2 after 0.5` sleeps until 0.5 ms behind the second tick from now.
 //! `sleep-every 10 3.5` sleeps until the next of the releases 10 ms apart of which one is at 3.5.
 //! `contend M` and `contended M` are the two ends of a wait for a lock that the task does not
 //! acquire by itself (`as FLAGS` says how it waits, `ret N` that it failed).

@@ -152,14 +152,16 @@ pub(crate) fn assumptions(verdict: &Verdict) -> Vec<String> {
         let from = if study.is_scenario() { "of the scenario" } else { "from the recording" };
         lines.push(format!(
             "costs {from}: wakeup to switch {} (idle CPU {}, deep {}), slice end to \
-             switch {}",
+             switch {}, sleeping for a mutex {} and {} back",
             ms(c.wake_busy),
             ms(c.wake_idle),
             ms(c.wake_deep),
-            ms(c.slice_end)
+            ms(c.slice_end),
+            ms(c.lock_sleep),
+            ms(c.lock_wake)
         ));
     }
-    let set: Vec<String> = c.all()[4..]
+    let set: Vec<String> = c.all()[6..]
         .iter()
         .filter(|(_, ns)| *ns > 0)
         .map(|(name, ns)| format!("{name} {ns} ns"))

@@ -24,39 +24,39 @@ fn a_recording_beside_its_replay() {
 
             the first decision that differs: of rcu_preempt (14)
               recorded  29.051072 s  is woken by pibench (73) after 0.013 ms, onto CPU 0
-              replayed  29.052668 s  is woken by an interrupt after 0.917 ms, onto CPU 0
+              replayed  29.052016 s  is woken by an interrupt after 0.266 ms, onto CPU 0
               rule      a sleep ends (the demand)
               2 turns on CPUs agree before it; 0 slipped, and agreed again at once
 
             what it comes to                    recorded     replayed    otherwise   times
-            kworker/0:2        asleep, gone    3415.3 ms    3181.4 ms    233.92 ms   5 -> 5
-            kworker/0:2        wants a CPU      1.697 ms    233.13 ms    231.43 ms   4 -> 4
-            high               asleep, gone    2636.1 ms    2456.9 ms    179.24 ms   290 -> 275
-            high               lock waits      669.93 ms    842.01 ms    172.07 ms   161 -> 182
-            med1               wants a CPU     853.47 ms    805.14 ms     48.33 ms   199 -> 199
-            med1               asleep, gone    1612.3 ms    1651.7 ms     39.41 ms   199 -> 199
-            med0               wants a CPU     861.49 ms    837.91 ms     23.57 ms   203 -> 201
-            med0               asleep, gone    1608.6 ms    1628.7 ms     20.12 ms   202 -> 201
-            pibench            CPU time        364.80 ms    357.30 ms     7.493 ms   22 -> 11  not conserved
-            med1               CPU time        951.32 ms    957.75 ms     6.433 ms   1227 -> 1244
+            kworker/0:2        asleep, gone    3415.3 ms    3180.8 ms    234.46 ms   5 -> 5
+            kworker/0:2        wants a CPU      1.697 ms    233.67 ms    231.97 ms   4 -> 4
+            high               lock waits      669.93 ms    878.79 ms    208.86 ms   161 -> 174
+            high               asleep, gone    2636.1 ms    2429.1 ms    207.02 ms   290 -> 271
+            med1               wants a CPU     853.47 ms    767.01 ms     86.46 ms   199 -> 199
+            med1               asleep, gone    1612.3 ms    1691.6 ms     79.36 ms   199 -> 199
+            med0               asleep, gone    1608.6 ms    1565.1 ms     43.47 ms   202 -> 202
+            med0               wants a CPU     861.49 ms    898.43 ms     36.94 ms   203 -> 203
+            pibench            CPU time        364.80 ms    357.35 ms     7.447 ms   22 -> 12  not conserved
+            high               CPU time         75.23 ms     68.62 ms     6.602 ms   458 -> 445  not conserved
             kworker/u4:1       wants a CPU      5.928 ms     0.064 ms     5.864 ms   3 -> 2
-            high               wants a CPU      42.43 ms     48.09 ms     5.658 ms   451 -> 457
-            and 21 smaller ones; --json has all
+            trace-cmd x2       asleep, gone    6834.1 ms    6828.7 ms     5.419 ms   3 -> 2
+            and 22 smaller ones; --json has all
             times: how often a CPU was left, a wakeup came, a sleep or a wait for a lock began
 
             where these tasks themselves part from the recording
               high (74): a waiter sleeps (__mutex_lock_common())
                 recorded  29.456459 s  computes 1.209 ms, sleeps
-                replayed  29.455007 s  computes 0.013 ms, sleeps for lock 0xffffffffa0201020
+                replayed  29.455024 s  computes 0.013 ms, sleeps for lock 0xffffffffa0201020
               med1 (76): a sleep ends (the demand)
                 recorded  29.489792 s  is woken by an interrupt after 7.658 ms, onto CPU 0
                 replayed  29.480776 s  is woken by an interrupt after 0.013 ms, onto CPU 0
               med0 (75): a sleep ends (the demand)
-                recorded  29.570776 s  is woken by an interrupt after 0.529 ms, onto CPU 0
-                replayed  29.579768 s  is woken by an interrupt after 8.594 ms, onto CPU 0
-              low (77): the program sleeps (the demand)
-                recorded  32.454055 s  computes 0.072 ms, ends
-                replayed  32.456411 s  computes 3.057 ms, sleeps
+                recorded  29.525780 s  is woken by an interrupt after 8.586 ms, onto CPU 0
+                replayed  29.516768 s  is woken by an interrupt after 0.221 ms, onto CPU 0
+              low (77): the program is over, or the replay (the demand)
+                recorded  32.451932 s  computes 1.102 ms, sleeps
+                replayed  32.454304 s  computes 0.072 ms, ends
               kworker/u4:2 (26): the program is over, or the replay (the demand)
                 recorded  29.056127 s  is woken by pibench (73) after 0.028 ms, onto CPU 0
                 replayed  29.056127 s  nothing more
@@ -81,37 +81,37 @@ fn a_recording_on_two_cpus_beside_its_replay() {
               4 turns on CPUs agree before it; 0 slipped, and agreed again at once
 
             what it comes to                    recorded     replayed    otherwise   times
-            own                lock waits       3.514 ms     29.55 ms     26.04 ms   3 -> 5
-            don                wants a CPU      24.74 ms     41.93 ms     17.18 ms   96 -> 97
-            own                wants a CPU     412.52 ms    395.43 ms     17.09 ms   49 -> 46
-            don                lock waits      248.88 ms    232.03 ms     16.84 ms   37 -> 37
-            hog11              wants a CPU     280.56 ms    271.29 ms     9.274 ms   61 -> 60
-            bg0                lock waits       1.385 ms     9.688 ms     8.302 ms   1 -> 1
-            bg0                wants a CPU      44.80 ms     37.52 ms     7.282 ms   205 -> 206
-            rcu_preempt        wants a CPU      12.38 ms     6.231 ms     6.155 ms   24 -> 25
-            rcu_preempt        asleep, gone    686.10 ms    691.44 ms     5.338 ms   25 -> 25
-            own                CPU time         77.56 ms     73.40 ms     4.162 ms   93 -> 90  not conserved
-            don                asleep, gone    390.04 ms    386.24 ms     3.800 ms   62 -> 62
-            hog11              CPU time        229.16 ms    232.52 ms     3.360 ms   193 -> 210
-            and 29 smaller ones; --json has all
+            bg0                lock waits       1.385 ms     9.755 ms     8.369 ms   1 -> 1
+            own                lock waits       3.514 ms     11.22 ms     7.708 ms   3 -> 3
+            own                wants a CPU     412.52 ms    405.27 ms     7.250 ms   49 -> 47
+            rcu_preempt        wants a CPU      12.38 ms     5.959 ms     6.427 ms   24 -> 25
+            rcu_preempt        asleep, gone    686.10 ms    692.32 ms     6.223 ms   25 -> 25
+            hog10              wants a CPU     279.31 ms    274.64 ms     4.673 ms   55 -> 58
+            hog11              wants a CPU     280.56 ms    276.34 ms     4.219 ms   61 -> 58
+            bg0                asleep, gone    374.14 ms    370.06 ms     4.079 ms   204 -> 201
+            don                wants a CPU      24.74 ms     28.20 ms     3.451 ms   96 -> 100
+            hog10              CPU time        228.08 ms    231.15 ms     3.069 ms   189 -> 208
+            bg0                CPU time        279.78 ms    276.75 ms     3.025 ms   241 -> 249
+            ksoftirqd/1        asleep, gone    698.99 ms    696.77 ms     2.219 ms   3 -> 3
+            and 30 smaller ones; --json has all
             times: how often a CPU was left, a wakeup came, a sleep or a wait for a lock began
 
             where these tasks themselves part from the recording
               own (70): a waiter spins (mutex_optimistic_spin())
-                recorded  3.301159 s  computes 1.936 ms, sleeps
-                replayed  3.299793 s  computes 0.025 ms, spins for lock 0xffffffffa0201020
-              don (68): a waiter sleeps (__mutex_lock_common())
-                recorded  3.273134 s  computes 8.096 ms, sleeps for lock 0xffffffffa0201020
-                replayed  3.264154 s  computes 0.759 ms, sleeps for lock 0xffffffffa0201020
-              bg0 (69): the program computes (the demand)
-                recorded  3.797685 s  computes 3.513 ms, sleeps
-                replayed  3.796563 s  computes 0.055 ms, sleeps
+                recorded  3.435278 s  computes 1.757 ms, sleeps
+                replayed  3.437684 s  computes 0.022 ms, spins for lock 0xffffffffa0201020
               rcu_preempt (14): a sleep ends (the demand)
                 recorded  3.103118 s  is woken by an interrupt after 2.827 ms, onto CPU 0
                 replayed  3.102764 s  is woken by an interrupt after 2.384 ms, onto CPU 0
+              don (68): a waiter sleeps (__mutex_lock_common())
+                recorded  3.273134 s  computes 8.096 ms, sleeps for lock 0xffffffffa0201020
+                replayed  3.264154 s  computes 0.759 ms, sleeps for lock 0xffffffffa0201020
               kworker/u8:1 (29): wake placement: none idle (select_task_rq_fair())
                 recorded  3.119470 s  is woken by kworker/u8:3 (64), onto CPU 1
-                replayed  3.119635 s  is woken by kworker/u8:3 (64), onto CPU 0
+                replayed  3.119844 s  is woken by kworker/u8:3 (64), onto CPU 0
+              trace-cmd (65): the lock is free (__mutex_trylock_fast())
+                recorded  3.100343 s  computes 0.128 ms, spins for lock 0xffffffff8231bb20
+                replayed  3.100888 s  computes 0.576 ms, sleeps
         "#]],
     );
 }
@@ -128,39 +128,39 @@ fn another_policy_leaves_the_recording_where_it_acts() {
 
             the first decision that differs: of rcu_preempt (14)
               recorded  29.051072 s  is woken by pibench (73) after 0.013 ms, onto CPU 0
-              replayed  29.052668 s  is woken by an interrupt after 0.917 ms, onto CPU 0
+              replayed  29.052016 s  is woken by an interrupt after 0.266 ms, onto CPU 0
               rule      a sleep ends (the demand)
               2 turns on CPUs agree before it; 0 slipped, and agreed again at once
 
             what it comes to                    recorded     replayed    otherwise   times
-            high               lock waits      669.93 ms    115.73 ms    554.20 ms   161 -> 195
-            high               asleep, gone    2636.1 ms    3186.4 ms    550.23 ms   290 -> 290
-            kworker/0:2        asleep, gone    3415.3 ms    3177.2 ms    238.11 ms   5 -> 5
-            low                wants a CPU     1954.1 ms    1717.6 ms    236.42 ms   678 -> 837
-            kworker/0:2        wants a CPU      1.697 ms    234.07 ms    232.38 ms   4 -> 4
-            low                CPU time        714.97 ms    881.39 ms    166.41 ms   1100 -> 1095  not conserved
-            med0               CPU time        946.33 ms    814.72 ms    131.61 ms   1230 -> 1213  not conserved
-            med0               wants a CPU     861.49 ms    949.74 ms     88.25 ms   203 -> 173
-            low                asleep, gone    748.06 ms    812.33 ms     64.26 ms   678 -> 837
-            med1               wants a CPU     853.47 ms    902.74 ms     49.27 ms   199 -> 190
-            med0               asleep, gone    1608.6 ms    1645.5 ms     36.89 ms   202 -> 173
-            med1               CPU time        951.32 ms    919.54 ms     31.78 ms   1227 -> 1250  not conserved
+            high               asleep, gone    2636.1 ms    3182.5 ms    546.39 ms   290 -> 290
+            high               lock waits      669.93 ms    124.47 ms    545.45 ms   161 -> 198
+            low                wants a CPU     1954.1 ms    1683.1 ms    270.99 ms   678 -> 852
+            kworker/0:2        asleep, gone    3415.3 ms    3183.4 ms    231.89 ms   5 -> 5
+            kworker/0:2        wants a CPU      1.697 ms    232.99 ms    231.29 ms   4 -> 4
+            low                CPU time        714.97 ms    901.06 ms    186.09 ms   1100 -> 1129  not conserved
+            med0               CPU time        946.33 ms    822.46 ms    123.87 ms   1230 -> 1193  not conserved
+            med0               wants a CPU     861.49 ms    952.14 ms     90.65 ms   203 -> 175
+            low                asleep, gone    748.06 ms    832.37 ms     84.30 ms   678 -> 852
+            med1               CPU time        951.32 ms    888.88 ms     62.44 ms   1227 -> 1206  not conserved
+            med1               wants a CPU     853.47 ms    901.51 ms     48.03 ms   199 -> 185
+            med0               asleep, gone    1608.6 ms    1640.5 ms     31.88 ms   202 -> 174
             and 21 smaller ones; --json has all
             times: how often a CPU was left, a wakeup came, a sleep or a wait for a lock began
 
             where these tasks themselves part from the recording
               high (74): a waiter sleeps (__mutex_lock_common())
                 recorded  29.456459 s  computes 1.209 ms, sleeps
-                replayed  29.455007 s  computes 0.013 ms, sleeps for lock 0xffffffffa0201020
+                replayed  29.455024 s  computes 0.013 ms, sleeps for lock 0xffffffffa0201020
               low (77): the program sleeps (the demand)
                 recorded  32.454055 s  computes 0.072 ms, ends
-                replayed  31.878551 s  computes 3.018 ms, sleeps
+                replayed  31.815006 s  computes 3.048 ms, sleeps
               med0 (75): a sleep ends (the demand)
                 recorded  29.570776 s  is woken by an interrupt after 0.529 ms, onto CPU 0
-                replayed  29.579768 s  is woken by an interrupt after 7.628 ms, onto CPU 0
+                replayed  29.579768 s  is woken by an interrupt after 7.654 ms, onto CPU 0
               med1 (76): a sleep ends (the demand)
                 recorded  29.498780 s  is woken by an interrupt after 1.095 ms, onto CPU 0
-                replayed  29.507776 s  is woken by an interrupt after 7.659 ms, onto CPU 0
+                replayed  29.507776 s  is woken by an interrupt after 7.664 ms, onto CPU 0
               kworker/u4:2 (26): the program is over, or the replay (the demand)
                 recorded  29.056127 s  is woken by pibench (73) after 0.028 ms, onto CPU 0
                 replayed  29.056127 s  nothing more

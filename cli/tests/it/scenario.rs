@@ -65,56 +65,58 @@ fn info_says_what_it_is() {
         "scenario-info",
         &["info", "x.sched"],
         &expect![[r#"
-        exit 0
-        x.sched · 1 CPU · 0.01 s · 3 tasks · 14 ops · 1 lock
-        a scenario: what tasks ask for, and no recording
+            exit 0
+            x.sched · 1 CPU · 0.01 s · 3 tasks · 14 ops · 1 lock
+            a scenario: what tasks ask for, and no recording
 
-        # Classic inversion.
+            # Classic inversion.
 
-        can be asked:  what a policy makes of it (`replay`)
-        can be asked:  its schedule under none (`analyze`, `explain`, `compare`)
-        cannot:        what a recording says (`--policy recorded`, `--against recorded`, `--diverge`)
-        expected:      schedules under none
-        calibrated:    --cost wake-busy=0,wake-idle=0,wake-deep=0,slice-end=0 (nanoseconds)
-        calibrated:    work taken before going idle: CPU 0 100 %
-    "#]],
+            can be asked:  what a policy makes of it (`replay`)
+            can be asked:  its schedule under none (`analyze`, `explain`, `compare`)
+            cannot:        what a recording says (`--policy recorded`, `--against recorded`, `--diverge`)
+            expected:      schedules under none
+            calibrated:    --cost wake-busy=0,wake-idle=0,wake-deep=0,slice-end=0,lock-sleep=0,lock-wake=0 (nanoseconds)
+            calibrated:    work taken before going idle: CPU 0 100 %
+        "#]],
     );
     check(
         "scenario-info",
         &["info", "x.sched", "--json"],
         &expect![[r#"
-        exit 0
-        {
-          "assumed": [],
-          "begin_ns": 0,
-          "calibrated": {
-            "assumed": [],
-            "hz": 1000,
-            "newidle_of_1024": [
-              1024
-            ],
-            "slice_end_ns": 0,
-            "steadiest_permille": null,
-            "wake_busy_ns": 0,
-            "wake_deep_ns": 0,
-            "wake_idle_ns": 0
-          },
-          "cpus": [
-            0
-          ],
-          "end_ns": 19000000,
-          "expected": [
-            "none"
-          ],
-          "file": "x.sched",
-          "groups": 0,
-          "locks": 1,
-          "not_yet": null,
-          "ops": 14,
-          "scenario": true,
-          "tasks": 3
-        }
-    "#]],
+            exit 0
+            {
+              "assumed": [],
+              "begin_ns": 0,
+              "calibrated": {
+                "assumed": [],
+                "hz": 1000,
+                "lock_sleep_ns": 0,
+                "lock_wake_ns": 0,
+                "newidle_of_1024": [
+                  1024
+                ],
+                "slice_end_ns": 0,
+                "steadiest_permille": null,
+                "wake_busy_ns": 0,
+                "wake_deep_ns": 0,
+                "wake_idle_ns": 0
+              },
+              "cpus": [
+                0
+              ],
+              "end_ns": 19000000,
+              "expected": [
+                "none"
+              ],
+              "file": "x.sched",
+              "groups": 0,
+              "locks": 1,
+              "not_yet": null,
+              "ops": 14,
+              "scenario": true,
+              "tasks": 3
+            }
+        "#]],
     );
 }
 
@@ -263,7 +265,7 @@ fn a_broken_one_is_refused_with_its_line() {
         b"cpus 2\n\nL  run 4\n    rnu 3\n",
         &expect![[r#"
             exit 2
-            resched: a.sched: at line 4: `rnu` is unknown; attributes are fair, batch, idle, nice, fifo, rr, dl, stop, params, slice, cpu, allowed, at-first, at, asleep, forked, in, holds, vruntime, deadline, lag, comm, tid, prio, parent, ended, until, as-recorded; steps are run, lock, lock-interruptible, trylock, trylock-failed, unlock, contend, contended, keep-affinity, sleep, sleep-until, sleep-every, wait, wake, signal, fork, set, yield, exit, round, round-once, may-end, rounds-over, ...; docs/scenarios.md shows how scenarios are written
+            resched: a.sched: at line 4: `rnu` is unknown; attributes are fair, batch, idle, nice, fifo, rr, dl, stop, params, slice, cpu, allowed, at-first, at, asleep, forked, in, holds, vruntime, deadline, lag, comm, tid, prio, parent, ended, until, as-recorded; steps are run, busy-wait, lock, lock-interruptible, trylock, trylock-failed, unlock, contend, contended, keep-affinity, sleep, sleep-until, sleep-ticks, sleep-every, wait, wake, signal, fork, set, yield, exit, round, round-once, may-end, rounds-over, ...; docs/scenarios.md shows how scenarios are written
         "#]],
     );
     broken(

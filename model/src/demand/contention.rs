@@ -56,8 +56,7 @@ impl Extract<'_> {
             b.push(at, Op::Contend { lock, flags });
         }
         b.entered = None;
-        b.contending =
-            Some(Contending { lock, flags, spinning: is_mutex && flags.has(LockFlags::SPIN) });
+        b.contending = Some(Contending { lock, flags, in_lock: is_mutex });
     }
 
     /// Whether acquisitions and releases of such a lock leave no events of their own.

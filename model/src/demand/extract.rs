@@ -140,7 +140,7 @@ impl<'r> Extract<'r> {
     fn found(&mut self, id: TaskId, e: &Event, since: Timestamp) {
         if self.builds[id.index()].asleep.is_some() {
             self.count(DemandNote::WakeupMissing);
-            self.wake_by_interrupt(id, e.at.0, false);
+            self.wake_by_interrupt(id, e.at.0, Context::Unknown);
         }
         let b = &mut self.builds[id.index()];
         if b.arrival.is_none() {
@@ -207,7 +207,7 @@ impl<'r> Extract<'r> {
             }
             if b.asleep.is_some() {
                 self.count(DemandNote::WakeupMissing);
-                self.wake_by_interrupt(id, at, false);
+                self.wake_by_interrupt(id, at, Context::Unknown);
             }
             self.sched_change(id, next_prio, at);
             let b = &mut self.builds[id.index()];
@@ -219,7 +219,7 @@ impl<'r> Extract<'r> {
     fn fall_asleep(&mut self, id: TaskId, at: u64, state: PrevState) {
         let b = &mut self.builds[id.index()];
         let mutex = b.contending.is_some_and(|c| self.cover.has(c.flags));
-        let on = b.contending.filter(|c| !c.spinning).map(|c| (c.lock, c.flags));
+        let on = b.contending.filter(|c| !c.in_lock).map(|c| (c.lock, c.flags));
         let timer = b.timer.take();
         b.asleep = Some(Asleep { since: at, state, on, in_mutex: mutex, timer });
     }

@@ -1,7 +1,7 @@
 //! How long the recorded kernel took from a cause to the switch it led to.
 
 use super::Latencies;
-use crate::{CpuId, Event, Names, Nanos, SchedEvent, Tid};
+use crate::{CpuId, Event, LockFlags, Names, Nanos, SchedEvent, Tid};
 use std::collections::BTreeMap;
 
 /// Longer spans are waits, not the kernel's own work.
@@ -110,9 +110,15 @@ pub(super) struct Spans {
     idle: Vec<Nanos>,
     deep: Vec<Nanos>,
     slice: Vec<Nanos>,
+    lock: LockSpans,
 }
 
 impl Spans {
+    /// What mutexes take on the way to sleep and back.
+    pub(super) fn observe_locks(&mut self, event: &Event) {
+        self.lock.observe(event);
+    }
+
     pub(super) fn observe(&mut self, event: &Event, (cause, span): (SwitchCause, Nanos)) {
         let SchedEvent::Switch { prev_state, .. } = event.kind else { return };
         if prev_state.is_runnable() {
@@ -138,6 +144,61 @@ impl Spans {
             wake_idle: median(self.idle),
             wake_deep: median(self.deep),
             slice_end: median(self.slice),
+            lock_sleep: median(self.lock.to_sleep),
+            lock_wake: median(self.lock.back),
+        }
+    }
+}
+
+/// Spans of CPU time in the code of mutexes, of tasks that sleep for them.
+#[derive(Clone, Debug, Default)]
+struct LockSpans {
+    /// Of tasks that wait for a mutex: when they last looked at it, or came back to a CPU.
+    waiting: BTreeMap<Tid, Waiting>,
+    to_sleep: Vec<Nanos>,
+    back: Vec<Nanos>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Waiting {
+    /// It is about to sleep.
+    Looked(u64),
+    Asleep,
+    Back(u64),
+}
+
+impl LockSpans {
+    fn observe(&mut self, event: &Event) {
+        let at = event.at.0;
+        let span = |since: u64| at.checked_sub(since).filter(|span| *span < LONGEST_NS).map(Nanos);
+        match event.kind {
+            SchedEvent::ContentionBegin { flags, .. } if flags.has(LockFlags::MUTEX) => {
+                // A spinner has not decided to sleep yet.
+                if flags.has(LockFlags::SPIN) {
+                    self.waiting.remove(&event.tid);
+                } else {
+                    self.waiting.insert(event.tid, Waiting::Looked(at));
+                }
+            }
+            SchedEvent::ContentionEnd { .. } => {
+                if let Some(Waiting::Back(since)) = self.waiting.remove(&event.tid) {
+                    self.back.extend(span(since));
+                }
+            }
+            SchedEvent::Switch { prev, prev_state, next, .. } => {
+                if let Some(waiting) = self.waiting.get_mut(&prev)
+                    && !prev_state.is_runnable()
+                {
+                    if let Waiting::Looked(since) = *waiting {
+                        self.to_sleep.extend(span(since));
+                    }
+                    *waiting = Waiting::Asleep;
+                }
+                if let Some(waiting @ Waiting::Asleep) = self.waiting.get_mut(&next) {
+                    *waiting = Waiting::Back(at);
+                }
+            }
+            _ => {}
         }
     }
 }

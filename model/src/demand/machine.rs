@@ -34,6 +34,7 @@ impl<'r> Measures<'r> {
     /// Takes the next event; returns what the kernel took on the way to it, if it is a switch.
     pub(crate) fn observe(&mut self, event: &Event) -> Nanos {
         let cause = self.causes.observe(event);
+        self.spans.observe_locks(event);
         if let Some(cause) = cause {
             self.spans.observe(event, cause);
         }

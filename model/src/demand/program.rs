@@ -30,7 +30,8 @@ pub(super) struct EarlyWake {
 pub(super) struct Contending {
     pub(super) lock: LockIndex,
     pub(super) flags: LockFlags,
-    pub(super) spinning: bool,
+    /// The lock's own code runs until it ends: a replay recreates it.
+    pub(super) in_lock: bool,
 }
 
 /// An interaction. What lies between two of them is CPU time.
@@ -114,20 +115,21 @@ impl Build {
         Nanos(span)
     }
 
-    pub(super) fn is_spinning(&self) -> bool {
-        self.contending.is_some_and(|c| c.spinning)
+    pub(super) fn is_in_lock(&self) -> bool {
+        self.contending.is_some_and(|c| c.in_lock)
     }
 
-    /// Adds the CPU time up to `at`, unless it was spinning.
+    /// Adds the CPU time up to `at`, unless it was in the code of a lock: spinning, on its way to
+    /// sleep, or back from there.
     pub(super) fn run_to(&mut self, at: u64) {
-        let spinning = self.is_spinning();
+        let in_lock = self.is_in_lock();
         let Some(since) = self.on_cpu.replace(at) else {
             self.on_cpu = None;
             return;
         };
         let at = at.max(since);
         self.on_cpu = Some(at);
-        if spinning || at == since {
+        if in_lock || at == since {
             return;
         }
         match self.stretches.last_mut() {
@@ -139,12 +141,12 @@ impl Build {
 
     /// Takes back CPU time that was the kernel's own on its way to a switch.
     ///
-    /// Spinning was never counted, nor is what went before the latest interaction touched, nor what
+    /// Time in a lock was never counted, nor is what went before the latest interaction touched, nor what
     /// an earlier stretch on a CPU counted.
     pub(super) fn forget(&mut self, overhead: u64) {
         let counted = self.total.saturating_sub(self.total_before);
         let compute = self.total - self.steps.last().map_or(0, |s| s.total).min(self.total);
-        let overhead = if self.is_spinning() { 0 } else { overhead.min(counted).min(compute) };
+        let overhead = if self.is_in_lock() { 0 } else { overhead.min(counted).min(compute) };
         self.total -= overhead;
     }
 
@@ -177,6 +179,13 @@ impl Build {
         // What the kernel took at its end was never the program's.
         let most = self.stretches.get(after).map_or(self.total, |next| next.total);
         (s.total + (at.min(s.to) - s.from)).min(most)
+    }
+
+    /// When it had used `total` ns of CPU time.
+    pub(super) fn time_at(&self, total: u64) -> Option<u64> {
+        let after = self.stretches.partition_point(|s| s.total <= total);
+        let s = self.stretches.get(after.checked_sub(1)?)?;
+        Some((s.from + (total - s.total)).min(s.to))
     }
 
     /// Where the program stood at a moment: behind what began by then, and before it left its CPU.

@@ -10,7 +10,7 @@ use super::section::{self, Guess, Held, Known};
 use super::sleep::timed;
 use super::{
     Arrival, Demand, DemandLock, DemandNote, Group, GroupIndex, Latencies, LockIndex, Machine, Op,
-    SleepEnd, TaskDemand, cgroup, hidden, order, unseen,
+    SleepEnd, TaskDemand, cgroup, coincidence, hidden, order, unseen,
 };
 use crate::{CpuId, Hold, Names, Nanos, TaskInfo, Timestamp, Trace};
 use std::collections::{BTreeMap, BTreeSet};
@@ -295,17 +295,24 @@ impl Programs {
         percentile: usize,
         notes: &mut BTreeMap<DemandNote, u64>,
     ) {
-        let (mut rebalanced, mut assumed) = (0, 0);
+        let mut rebalanced = 0;
+        let is_guessed = |lock: LockIndex| self.guessed.contains(&lock);
+        let mut hidden = Vec::with_capacity(filled.len());
         for (program, f) in self.programs.iter().zip(&mut *filled) {
             let awake = self.known.awake_of(program.info.comm);
-            let is_guessed = |lock: LockIndex| self.guessed.contains(&lock);
             rebalanced += unseen::balance(&mut f.ops, &f.holds, &awake, is_guessed);
             rebalanced += unseen::release_at_end(&mut f.ops, &f.holds);
-            assumed += hidden::complete(&mut f.ops, &f.holds, percentile, is_guessed);
+            hidden.push(hidden::find(&f.ops, &f.holds, percentile, is_guessed));
+        }
+        let builds: Vec<&Build> = self.programs.iter().map(|p| &p.build).collect();
+        coincidence::refute(&builds, &mut hidden);
+        let assumed = hidden.iter().map(|h| h.len() as u64).sum();
+        for (f, hidden) in filled.iter_mut().zip(&hidden) {
+            hidden::insert(&mut f.ops, hidden);
         }
         let mut programs: Vec<(&mut Vec<Op>, &[LockIndex])> =
             filled.iter_mut().map(|f| (&mut f.ops, &f.holds[..])).collect();
-        rebalanced += order::untangle(&mut programs, |lock| self.guessed.contains(&lock));
+        rebalanced += order::untangle(&mut programs, is_guessed);
         let counted =
             [(DemandNote::SectionAssumed, assumed), (DemandNote::SectionEndGuessed, rebalanced)];
         for (note, count) in counted.into_iter().filter(|(_, count)| *count > 0) {

@@ -32,6 +32,8 @@ pub(super) struct Known {
     gaps: BTreeMap<Key, Vec<u64>>,
     /// CPU times from one acquisition to the next of the same task: a section and a gap.
     turns: BTreeMap<Key, Vec<u64>>,
+    /// Those of all tasks together, by lock.
+    of_lock: BTreeMap<LockIndex, Vec<u64>>,
     /// Those in which their tasks do not sleep, where enough are known.
     awake: BTreeSet<Key>,
     /// Those in which a task has slept once, at least.
@@ -60,6 +62,10 @@ impl Known {
                 known.awake.insert(*key);
             }
         }
+        for ((_, lock), lengths) in &known.lengths {
+            known.of_lock.entry(*lock).or_default().extend(lengths);
+        }
+        known.of_lock.values_mut().for_each(|lengths| lengths.sort_unstable());
         known.slept_in.extend(slept_in.iter().filter(|(_, n)| **n > 0).map(|(key, _)| *key));
         let lengths = &known.lengths;
         known.gaps.retain(|key, gaps| {
@@ -131,15 +137,20 @@ impl Known {
         }
     }
 
+    /// The length of a section: as those of the same task name, else as anybody's of this lock.
     fn typical(&self, key: Key, percentile: usize) -> Option<u64> {
-        hidden::at_percentile(self.lengths.get(&key)?, percentile)
+        if let Some(lengths) = self.lengths.get(&key).filter(|lengths| lengths.len() >= FEWEST) {
+            return hidden::at_percentile(lengths, percentile);
+        }
+        let of_lock = || self.of_lock.get(&key.1).filter(|lengths| lengths.len() >= FEWEST);
+        hidden::at_percentile(self.lengths.get(&key).or_else(of_lock)?, percentile)
     }
 
     /// Whether a section of this kind may not span a sleep: none that is known does.
     fn is_awake(&self, key: Key) -> bool {
         let few = |lengths: &Vec<u64>| lengths.len() < FEWEST;
         self.awake.contains(&key)
-            || self.lengths.get(&key).is_some_and(few) && !self.slept_in.contains(&key)
+            || self.lengths.get(&key).is_none_or(few) && !self.slept_in.contains(&key)
     }
 
     /// The usual time between sections, where it varies less than their lengths.

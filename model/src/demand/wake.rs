@@ -24,7 +24,7 @@ impl Extract<'_> {
             return;
         }
         let Some(waker) = self.waker(e, target, asleep.timer) else {
-            self.wake_by_interrupt(id, at, e.context == Context::SoftIrq);
+            self.wake_by_interrupt(id, at, e.context);
             return;
         };
         self.wake_by_task(waker, id, at);
@@ -64,8 +64,8 @@ impl Extract<'_> {
             Context::Task => self.id(e.tid),
             Context::Unknown => {
                 self.count(DemandNote::WakerContextGuessed);
-                // Who spins for a mutex wakes nobody: an interrupt came.
-                let spins = |id: &TaskId| self.builds[id.index()].is_spinning();
+                // Who waits for a mutex wakes nobody: an interrupt came.
+                let spins = |id: &TaskId| self.builds[id.index()].is_in_lock();
                 let id = self.id(e.tid).filter(|id| timer.is_none() && !spins(id))?;
                 let name = self.tracker.tasks()[id.index()].comm;
                 (!self.interrupts.wake(target, name)).then_some(id)
@@ -84,7 +84,7 @@ impl Extract<'_> {
         b.wakes.push(at);
     }
 
-    pub(super) fn wake_by_interrupt(&mut self, id: TaskId, at: u64, by_softirq: bool) {
+    pub(super) fn wake_by_interrupt(&mut self, id: TaskId, at: u64, context: Context) {
         let b = &mut self.builds[id.index()];
         let Some(asleep) = b.asleep.take() else { return };
         if asleep.in_mutex {
@@ -106,7 +106,7 @@ impl Extract<'_> {
             since: asleep.since,
             woken: at,
             expiry,
-            by_softirq,
+            by_softirq: context == Context::SoftIrq,
         });
         b.wakes.push(at);
     }
@@ -141,7 +141,7 @@ impl Extract<'_> {
             b.wakes.push(e.at.0);
         }
         self.arrive_early(id);
-        self.wake_by_interrupt(id, e.at.0, false);
+        self.wake_by_interrupt(id, e.at.0, Context::Unknown);
     }
 
     pub(super) fn wakeup_new(&mut self, e: &Event, target: Tid, cpu: CpuId) {

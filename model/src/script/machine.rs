@@ -36,6 +36,8 @@ pub(super) fn read_latencies(latencies: &script::Latencies) -> Latencies {
         wake_idle: latencies.wake_idle,
         wake_deep: latencies.wake_deep,
         slice_end: latencies.slice_end,
+        lock_sleep: latencies.lock_sleep,
+        lock_wake: latencies.lock_wake,
     }
 }
 
@@ -67,6 +69,8 @@ pub(super) fn write(demand: &Demand) -> script::Machine {
             wake_idle: l.wake_idle,
             wake_deep: l.wake_deep,
             slice_end: l.slice_end,
+            lock_sleep: l.lock_sleep,
+            lock_wake: l.lock_wake,
         },
         assumed: machine.assumed.clone(),
         start: demand.start,

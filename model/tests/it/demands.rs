@@ -158,13 +158,14 @@ fn a_section_whose_start_is_not_recorded_is_guessed() {
          70 0 low switch low S idle",
         expect![[r#"
             cpus 2
+            latency lock-sleep 0.001 lock-wake 0.002
             end 0.07
             mutex m0 0x1 flags spin+mutex
 
             x  allowed all  ...
             low  allowed all  run 0.01  lock m0  run 0.03  unlock m0  run 0.03  wait  ...
             y  cpu 1  allowed all  ...
-            high  cpu 1  allowed all  run 0.01  lock m0  run 0.019  unlock m0  wait  ...
+            high  cpu 1  allowed all  run 0.01  lock m0  run 0.016  unlock m0  wait  ...
             # SectionStartGuessed x1
             # SectionEndGuessed x1
             # WaitCutOff x2
@@ -226,13 +227,14 @@ fn an_owner_that_is_recorded() {
          70 0 low switch low S idle",
         expect![[r#"
             cpus 2
+            latency lock-sleep 0.001 lock-wake 0.002
             end 0.07
             mutex m0 0x1 flags spin+mutex
 
             x  allowed all  ...
             low  allowed all  run 0.01  lock m0  run 0.03  unlock m0  run 0.03  wait  ...
             y  cpu 1  allowed all  ...
-            high  cpu 1  allowed all  run 0.01  lock m0  run 0.019  unlock m0  wait  ...
+            high  cpu 1  allowed all  run 0.01  lock m0  run 0.016  unlock m0  wait  ...
             # SectionStartGuessed x1
             # SectionEndGuessed x1
             # WaitCutOff x2
@@ -311,13 +313,14 @@ fn an_owner_that_its_wake_gives_away() {
          70 0 low switch low S idle",
         expect![[r#"
             cpus 2
+            latency lock-sleep 0.001 lock-wake 0.002
             end 0.07
             mutex m0 0x1 flags spin+mutex
 
             x  allowed all  ...
             low  allowed all  run 0.01  lock m0  run 0.03  unlock m0  run 0.03  wait  ...
             y  cpu 1  allowed all  ...
-            high  cpu 1  allowed all  run 0.01  lock m0  run 0.019  unlock m0  wait  ...
+            high  cpu 1  allowed all  run 0.01  lock m0  run 0.016  unlock m0  wait  ...
             # SectionStartGuessed x1
             # SectionEndGuessed x1
             # WaitCutOff x2
@@ -501,6 +504,7 @@ fn who_waits_twice_in_a_row_has_two_sections() {
          130 0 low switch low S idle",
         expect![[r#"
             cpus 2
+            latency lock-sleep 0.001 lock-wake 0.001
             end 0.13
             mutex m0 0x1 flags spin+mutex
 
@@ -510,7 +514,7 @@ fn who_waits_twice_in_a_row_has_two_sections() {
                 ...
             y  cpu 1  allowed all  ...
             w  cpu 1  allowed all
-                run 0.01  lock m0  run 0.039  unlock m0  lock m0  run 0.039  unlock m0  wait  ...
+                run 0.01  lock m0  run 0.037  unlock m0  lock m0  run 0.037  unlock m0  wait  ...
             # SectionStartGuessed x2
             # SectionEndGuessed x2
             # WaitCutOff x2

@@ -71,7 +71,7 @@ impl Reader<'_> {
         self.stop_spinning(e, task);
         let continues = self.contending.get(&task).is_some_and(|c| c.lock == lock);
         let entered = self.entered.remove(&task) == Some(lock);
-        let spins = (is_own && flags.has(LockFlags::SPIN)).then_some(e.at.0);
+        let spins = is_own.then_some(e.at.0);
         self.contending.insert(task, Contending { lock, is_own, spins });
         if !is_own {
             self.expect(e, task, Step::Begin(lock, flags.0))

@@ -78,7 +78,7 @@ pub(super) enum Why {
     Cut,
 }
 
-/// A span in which a task spun for a mutex instead of running its program.
+/// A span in which a task was in the code of a lock instead of running its program.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spin {
     pub lock: LockIndex,

@@ -13,7 +13,7 @@ pub(super) struct Contending {
     pub lock: LockIndex,
     /// The demand acquires this lock by itself.
     pub is_own: bool,
-    /// Since when it spins.
+    /// Since when it is in the lock's code, on this stretch on a CPU.
     pub spins: Option<u64>,
 }
 

@@ -32,6 +32,9 @@ fn each_cost_delays_what_it_is_of() {
     // The pass through idle on H's CPU before H moves.
     assert_eq!(times(Costs { idle_detour: 5_000, ..zero }), (5_005, 14_000));
     assert_eq!(times(Costs { ipi: 3_000, ..zero }).0, 5_003);
+    // H goes to sleep for the mutex, which its CPU does before it idles, and comes back.
+    assert_eq!(times(Costs { lock_sleep: 4_000, ..zero }).0, 5_000);
+    assert_eq!(times(Costs { lock_wake: 2_000, ..zero }).0, 5_002);
     // H's CPU has been idle for long twice: when H comes, and when it returns.
     assert_eq!(times(Costs { wake_deep: 6_000, ..zero }).0, 5_012);
     // Nobody executes on another CPU than before.

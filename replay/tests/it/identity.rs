@@ -42,7 +42,7 @@ pub(crate) fn open(path: &Path) -> (Recording, Option<Host>) {
 }
 
 /// `recorded` plays what was recorded, word for word.
-const LITERAL: Choices = Choices { section_percentile: 50, literal: true, seed: 0 };
+pub(crate) const LITERAL: Choices = Choices { section_percentile: 50, literal: true, seed: 0 };
 
 fn check_identity(path: &Path, recording: &Recording, host: Option<&Host>) {
     let (demand, _) = History::read(recording, host, Cover::default()).demand(LITERAL);

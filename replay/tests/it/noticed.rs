@@ -1,9 +1,9 @@
 //! The self-test can fail: `recorded` notices when a program does anything else than was recorded.
 
-use crate::identity::open;
+use crate::identity::{LITERAL, open};
 use fixtures::Dice;
-use model::demand::{Demand, SleepEnd};
-use model::{Host, Nanos, Op, PrevState, Recording, SchedEvent};
+use model::demand::{Cover, Demand, SleepEnd};
+use model::{History, Host, Nanos, Op, PrevState, Recording, SchedEvent};
 
 /// Whether `recorded` notices a change of the demand of a fixture; the first divergence's words.
 fn noticed(fixture: &str, change: impl FnOnce(&mut Demand) -> bool) -> String {
@@ -16,7 +16,7 @@ fn noticed_in(
     host: Option<&Host>,
     change: impl FnOnce(&mut Demand) -> bool,
 ) -> String {
-    let (mut demand, _) = model::demand::extract(recording, host);
+    let (mut demand, _) = History::read(recording, host, Cover::default()).demand(LITERAL);
     assert_eq!(replay::recorded(&demand, recording).1, None);
     assert!(change(&mut demand), "nothing to change");
     let (_, divergence) = replay::recorded(&demand, recording);

@@ -69,6 +69,11 @@ scenarios! {
     t09_missed_release
     t10_rounds
     t11_old_replenishment
+    t12_sleeper_keeps_its_place
+    t13_slice_timer_runs_once
+    t14_busy_wait
+    t15_sleep_until_a_tick
+    t16_yield
 }
 
 fn file_of(test: &str) -> String {

@@ -70,6 +70,10 @@ pub struct Latencies {
     pub wake_deep: Nanos,
     /// The timer that ends a slice.
     pub slice_end: Nanos,
+    /// The last look at a mutex before sleeping for it.
+    pub lock_sleep: Nanos,
+    /// Coming back from there, until the mutex is taken.
+    pub lock_wake: Nanos,
 }
 
 impl Default for Machine {

@@ -168,9 +168,12 @@ fn latencies(words: &mut Words<'_, '_>, latencies: &mut Latencies) -> Result<(),
             "wake-idle" => &mut latencies.wake_idle,
             "wake-deep" => &mut latencies.wake_deep,
             "slice-end" => &mut latencies.slice_end,
+            "lock-sleep" => &mut latencies.lock_sleep,
+            "lock-wake" => &mut latencies.lock_wake,
             other => {
                 return Err(word.error(format!(
-                    "`{other}` is no latency; there are wake-busy, wake-idle, wake-deep, slice-end"
+                    "`{other}` is no latency; there are wake-busy, wake-idle, wake-deep, slice-end, \
+                     lock-sleep, lock-wake"
                 )));
             }
         };

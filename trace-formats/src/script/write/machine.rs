@@ -57,11 +57,16 @@ impl Machine {
             ("wake-idle", l.wake_idle),
             ("wake-deep", l.wake_deep),
             ("slice-end", l.slice_end),
+            ("lock-sleep", l.lock_sleep),
+            ("lock-wake", l.lock_wake),
         ];
-        let known = all.iter().filter(|(_, span)| *span != Nanos(0));
-        let text: String =
-            known.map(|(name, span)| format!(" {name} {}", Millis::from(*span))).collect();
-        if text.is_empty() { Ok(()) } else { writeln!(f, "latency{text}") }
+        // Those of switches, and those of locks.
+        all.chunks(4).try_for_each(|line| {
+            let known = line.iter().filter(|(_, span)| *span != Nanos(0));
+            let text: String =
+                known.map(|(name, span)| format!(" {name} {}", Millis::from(*span))).collect();
+            if text.is_empty() { Ok(()) } else { writeln!(f, "latency{text}") }
+        })
     }
 }
 
