@@ -1,7 +1,9 @@
-//! How far a prediction may be off: several replays of one recording, each with other dice.
+//! What is predicted, and how far that may be off: several replays of one recording, each with
+//! other random numbers.
 
 use crate::fidelity::Fidelity;
 use crate::identity::TaskKey;
+use crate::part::Part;
 use crate::summary::{Summary, TaskSummary};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -23,7 +25,7 @@ pub struct Doubts<'f> {
     pub steadiest_permille: Option<u32>,
 }
 
-/// The baseline and the other policy, replayed with the same dice.
+/// The baseline and the other policy, replayed with the same random numbers.
 #[derive(Clone, Debug)]
 pub struct Draw {
     /// Under the baseline.
@@ -41,15 +43,37 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// The intervals of one task.
+/// A quantity under the baseline and under the other policy, each the mean of all draws.
+///
+/// One replay is one throw: whether two tasks meet inside a short section hangs on microseconds.
+/// The prediction is the ratio of the means.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Means {
+    /// Under the baseline.
+    pub before: f64,
+    /// Under the other policy.
+    pub after: f64,
+}
+
+/// The estimates of one task.
 #[derive(Clone, Debug, Serialize)]
 pub struct TaskInterval {
     /// Who.
     pub key: TaskKey,
     /// Of the mean response.
     pub response: Option<Interval>,
+    /// The mean response, ns.
+    pub response_mean: Option<Means>,
     /// Of the total lock wait.
     pub lock_wait: Option<Interval>,
+    /// The total lock wait, ns.
+    pub lock_wait_mean: Option<Means>,
+    /// What of it the owner was runnable behind a less urgent task, ns.
+    pub inverted_mean: Option<Means>,
+    /// Of the time from its first to its last moment on a CPU.
+    pub span: Option<Interval>,
+    /// That time, ns.
+    pub span_mean: Option<Means>,
 }
 
 /// The intervals of a comparison.
@@ -59,6 +83,10 @@ pub struct Intervals {
     pub draws: usize,
     /// Of the inversion time of all tasks.
     pub inversion: Option<Interval>,
+    /// That time, ns.
+    pub inversion_mean: Option<Means>,
+    /// What of it proxy execution can act on, ns.
+    pub curable_mean: Option<Means>,
     /// Tasks in order of name and position.
     pub tasks: Vec<TaskInterval>,
 }
@@ -98,15 +126,17 @@ pub fn intervals(draws: &[Draw], doubts: &Doubts<'_>) -> Intervals {
     let misses: BTreeMap<&TaskKey, f64> =
         fidelity.tasks.iter().map(|t| (&t.key, t.response_error)).collect();
     let typical = fidelity.median_response_error.unwrap_or(0.0);
-    let mut by_task: BTreeMap<&TaskKey, (Vec<Pair>, Vec<Pair>)> = BTreeMap::new();
+    let mut by_task: BTreeMap<&TaskKey, [Vec<Pair>; 4]> = BTreeMap::new();
     for draw in draws {
         let after: BTreeMap<&TaskKey, &TaskSummary> =
             draw.after.tasks.iter().map(|t| (&t.key, t)).collect();
         for before in &draw.before.tasks {
             let Some(after) = after.get(&before.key) else { continue };
-            let (responses, waits) = by_task.entry(&before.key).or_default();
+            let [responses, waits, spans, inverted] = by_task.entry(&before.key).or_default();
             responses.push(response(before, after));
             waits.push(lock_wait(before, after));
+            spans.push(Pair::of(before, after, |t| t.span_ns));
+            inverted.push(Pair::of(before, after, |t| t.waits.parts.get(Part::BehindLessUrgent).0));
         }
     }
     let inversion = |s: &Summary| s.waits.inversion.total_ns() as f64;
@@ -114,21 +144,30 @@ pub fn intervals(draws: &[Draw], doubts: &Doubts<'_>) -> Intervals {
         let (a, b) = (d.before.waits.length.count, d.after.waits.length.count);
         Pair { before: inversion(&d.before), after: inversion(&d.after), sampling: of_counts(a, b) }
     };
-    let task = |(key, (responses, waits)): (&TaskKey, (Vec<Pair>, Vec<Pair>))| {
+    let inversions: Vec<Pair> = draws.iter().map(whole).collect();
+    let can_act_on = |s: &Summary| s.waits.inversion.curable_ns as f64;
+    let curable: Vec<Pair> = draws
+        .iter()
+        .map(|d| Pair { before: can_act_on(&d.before), after: can_act_on(&d.after), sampling: 0.0 })
+        .collect();
+    let task = |(key, [responses, waits, spans, inverted]): (&TaskKey, [Vec<Pair>; 4])| {
         let miss = misses.get(key).copied().unwrap_or(typical);
         TaskInterval {
             key: key.clone(),
             response: interval(&responses, draws.len(), (miss, machine)),
+            response_mean: means(&responses, draws.len()),
             lock_wait: interval(&waits, draws.len(), (miss, machine)),
+            lock_wait_mean: means(&waits, draws.len()),
+            inverted_mean: means(&inverted, draws.len()),
+            span: interval(&spans, draws.len(), (0.0, machine)),
+            span_mean: means(&spans, draws.len()),
         }
     };
     Intervals {
         draws: draws.len(),
-        inversion: interval(
-            &draws.iter().map(whole).collect::<Vec<_>>(),
-            draws.len(),
-            (typical, machine),
-        ),
+        inversion: interval(&inversions, draws.len(), (typical, machine)),
+        inversion_mean: means(&inversions, draws.len()),
+        curable_mean: means(&curable, draws.len()),
         tasks: by_task.into_iter().map(task).collect(),
     }
 }
@@ -152,6 +191,23 @@ fn lock_wait(before: &TaskSummary, after: &TaskSummary) -> Pair {
     }
 }
 
+impl Pair {
+    /// One quantity of both, without an error of its own.
+    fn of(before: &TaskSummary, after: &TaskSummary, ns: impl Fn(&TaskSummary) -> u64) -> Self {
+        Self { before: ns(before) as f64, after: ns(after) as f64, sampling: 0.0 }
+    }
+}
+
+/// The means over all draws; `None` where one of them lacks the task, and without draws.
+fn means(pairs: &[Pair], draws: usize) -> Option<Means> {
+    if pairs.len() < draws || pairs.is_empty() {
+        return None;
+    }
+    let n = pairs.len() as f64;
+    let mean = |of: fn(&Pair) -> f64| pairs.iter().map(of).sum::<f64>() / n;
+    Some(Means { before: mean(|p| p.before), after: mean(|p| p.after) })
+}
+
 /// The relative variance of a sum over so many episodes on either side.
 fn of_counts(a: u64, b: u64) -> f64 {
     1.0 / (a.max(1) as f64) + 1.0 / (b.max(1) as f64)
@@ -167,13 +223,16 @@ fn interval(pairs: &[Pair], draws: usize, (miss, machine): (f64, f64)) -> Option
     }
     let n = pairs.len() as f64;
     let logs: Vec<f64> = pairs.iter().map(|p| (p.after / p.before).ln()).collect();
+    // The interval is around what is predicted.
+    let means = means(pairs, draws)?;
+    let predicted = (means.after / means.before).ln();
     let middle = logs.iter().sum::<f64>() / n;
     let spread = logs.iter().map(|l| (l - middle).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
     let sampling = pairs.iter().map(|p| p.sampling).sum::<f64>() / n;
     // A miss is as far off as that, not a deviation of it.
     let missed = ((1.0 + miss).ln() / HALF_WIDTH).powi(2);
     let half = HALF_WIDTH * (spread + sampling + machine + missed).sqrt();
-    Some(Interval { low: (middle - half).exp() - 1.0, high: (middle + half).exp() - 1.0 })
+    Some(Interval { low: (predicted - half).exp() - 1.0, high: (predicted + half).exp() - 1.0 })
 }
 
 #[cfg(test)]

@@ -100,6 +100,9 @@ pub struct TaskSummary {
     pub responses: Distribution,
     /// Lock waits.
     pub waits: Waits,
+    /// From the first time it came to a CPU to the last time it left one: how long a fixed piece of
+    /// work took.
+    pub span_ns: u64,
     /// Time on CPUs.
     pub run_ns: u64,
     /// Time runnable without a CPU.
@@ -200,6 +203,7 @@ fn tasks(trace: &Trace, decomposed: &[Decomposition]) -> Vec<TaskSummary> {
             tid: t.info.tid.0,
             responses: Distribution::of(std::mem::take(&mut responses[index])),
             waits: waits(trace, decomposed, &t.waits),
+            span_ns: t.span().0,
             run_ns: t.time_in(|s| s.running_on().is_some()).0,
             runnable_ns: t.time_in(runnable).0,
             sleep_ns: t.time_in(|s| matches!(s, TaskState::Sleeping(_))).0,

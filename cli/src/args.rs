@@ -42,7 +42,8 @@ pub(crate) struct Demo {
     /// Where the chart goes
     #[arg(long, value_name = "FILE", default_value = "resched-demo.svg")]
     pub(crate) svg: PathBuf,
-    /// Pairs of replays with other random seeds, for the 90 % intervals; 0: none
+    /// Pairs of replays with other random seeds: their means are the prediction, and what they differ
+    /// by is in the 90 % intervals; 0: one replay alone
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u16).range(0..=1000))]
     pub(crate) draws: u16,
 }
@@ -193,8 +194,9 @@ pub(crate) struct Replay {
     /// Set costs of the kernel's own work, in nanoseconds, as in switch=1500,chain-hop=200
     #[arg(long, value_name = "NAME=NS", value_delimiter = ',')]
     pub(crate) cost: Vec<String>,
-    /// Pairs of replays with other random seeds, for the 90 % intervals; 0: none. Without it 12, or 4 for
-    /// more than half a million events
+    /// Pairs of replays with other random seeds: their means are the prediction, and what they differ
+    /// by is in the 90 % intervals; 0: the one replay of --seed alone. Without it 12, or 8 for more
+    /// than half a million events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1000))]
     pub(crate) draws: Option<u16>,
     /// Say what each mechanism brings: taken away, and alone

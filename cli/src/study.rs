@@ -338,6 +338,7 @@ impl CostChoice {
                 wake_idle: l.wake_idle.0,
                 wake_deep: l.wake_deep.0,
                 slice_end: l.slice_end.0,
+                lock_contended: l.lock_contended.0,
                 lock_sleep: l.lock_sleep.0,
                 lock_wake: l.lock_wake.0,
                 ..Costs::default()

@@ -349,6 +349,8 @@ pub struct Latencies {
     pub wake_deep: Nanos,
     /// From the timer that ends a slice to the switch it causes.
     pub slice_end: Nanos,
+    /// In a mutex that somebody waits for, and that is free all the same.
+    pub lock_contended: Nanos,
     /// From the last look at a mutex to the switch to sleep for it.
     pub lock_sleep: Nanos,
     /// From the switch back to having the mutex.

@@ -32,6 +32,16 @@ impl Task {
         position(&self.intervals, at).map(|index| &self.intervals[index])
     }
 
+    /// From the first time on a CPU to the last time off one; 0 for who never ran.
+    #[must_use]
+    pub fn span(&self) -> Nanos {
+        let ran = || self.intervals.iter().filter(|i| i.state.running_on().is_some());
+        match (ran().next(), ran().next_back()) {
+            (Some(first), Some(last)) => last.end.since(first.start),
+            _ => Nanos(0),
+        }
+    }
+
     /// Intervals that overlap [from, to).
     #[must_use]
     pub fn between(&self, from: Timestamp, to: Timestamp) -> &[Interval] {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// Costs of scheduling, in nanoseconds. All zero by default: the golden scenarios are exact at zero.
 ///
-/// The first six are measured in each recording (`model::demand::Latencies`). The others have no
+/// The first seven are measured in each recording (`model::demand::Latencies`). The others have no
 /// trace of their own there: what they cost in the recording is part of the programs' times, so
 /// they stand for what a policy adds to it, and are zero unless a user sets them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Costs {
     pub wake_deep: u64,
     /// From the end of a slice to the switch it causes.
     pub slice_end: u64,
+    /// What a task does in a mutex that has waiters, and that is free all the same.
+    pub lock_contended: u64,
     /// What the CPU does for a task between its last look at a mutex and its sleep.
     pub lock_sleep: u64,
     /// What a task does between coming back from there and having the mutex.
@@ -44,12 +46,13 @@ pub struct Costs {
 impl Costs {
     /// Every cost by the name users type, with its value.
     #[must_use]
-    pub fn all(&self) -> [(&'static str, u64); 14] {
+    pub fn all(&self) -> [(&'static str, u64); 15] {
         [
             ("wake-busy", self.wake_busy),
             ("wake-idle", self.wake_idle),
             ("wake-deep", self.wake_deep),
             ("slice-end", self.slice_end),
+            ("lock-contended", self.lock_contended),
             ("lock-sleep", self.lock_sleep),
             ("lock-wake", self.lock_wake),
             ("switch", self.switch),
@@ -74,6 +77,7 @@ impl Costs {
             "wake-idle" => &mut self.wake_idle,
             "wake-deep" => &mut self.wake_deep,
             "slice-end" => &mut self.slice_end,
+            "lock-contended" => &mut self.lock_contended,
             "lock-sleep" => &mut self.lock_sleep,
             "lock-wake" => &mut self.lock_wake,
             "switch" => &mut self.switch,
@@ -136,7 +140,10 @@ mod tests {
             let cost: Cost = format!("{name}={index}").parse().expect("a cost");
             costs.set(&cost).expect("a name of the list");
         }
-        assert_eq!(costs.all().map(|(_, ns)| ns), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]);
+        assert_eq!(
+            costs.all().map(|(_, ns)| ns),
+            [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
+        );
         assert!("switch".parse::<Cost>().is_err());
         assert!("switch=-1".parse::<Cost>().is_err());
         assert!(costs.set(&Cost { name: "tea".to_owned(), ns: 1 }).is_err());

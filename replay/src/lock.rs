@@ -38,6 +38,9 @@ impl Engine<'_> {
         self.emit_spinning(cpu, lock);
         if self.try_lock_of(t, lock, Want::Lock) {
             self.emit_end(cpu, lock, Rule::LockTaken);
+            // The lock's slow path; the program goes on behind it.
+            let busy = &mut self.cpus[cpu].busy_until;
+            *busy = (*busy).max(self.now + self.costs.lock_contended);
             return true;
         }
         if self.may_spin(cpu, lock) {

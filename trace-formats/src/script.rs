@@ -22,7 +22,7 @@
 //! newidle 1024        how often a CPU that goes idle takes work from others, of 1024 times; `?`: not
 //!                     known; one number for all CPUs, or one for each
 //! latency wake-busy 0.012 wake-idle 0.02 wake-deep 0.03 slice-end 0.01    default 0 each
-//! latency lock-sleep 0.004 lock-wake 0.003
+//! latency lock-contended 0.002 lock-sleep 0.004 lock-wake 0.003
 //! assumed "HZ=1000"   what is only assumed of this machine; for people
 //! start 39623617.5    when the schedule begins on the trace's clock; default 0
 //! end 20              the drawn part ends here; for endless tasks. It is on the same clock

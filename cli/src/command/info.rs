@@ -163,6 +163,7 @@ fn calibrated(demand: &Demand) -> String {
         ("wake-idle", l.wake_idle),
         ("wake-deep", l.wake_deep),
         ("slice-end", l.slice_end),
+        ("lock-contended", l.lock_contended),
         ("lock-sleep", l.lock_sleep),
         ("lock-wake", l.lock_wake),
     ];
@@ -194,6 +195,7 @@ fn calibrated_json(demand: &Demand) -> Value {
         "wake_idle_ns": l.wake_idle.0,
         "wake_deep_ns": l.wake_deep.0,
         "slice_end_ns": l.slice_end.0,
+        "lock_contended_ns": l.lock_contended.0,
         "lock_sleep_ns": l.lock_sleep.0,
         "lock_wake_ns": l.lock_wake.0,
         "newidle_of_1024": m.newidle_of_cpu,

@@ -48,7 +48,7 @@ pub(super) fn run(args: &Replay) -> Result<Outcome> {
         bail!("--attribute takes proxy execution apart, and {} has none", variant.name);
     }
     let is_large = study.input.recording.events.len() > 500_000;
-    let draws = usize::from(args.draws.unwrap_or(if is_large { 4 } else { 12 }));
+    let draws = usize::from(args.draws.unwrap_or(if is_large { 8 } else { 12 }));
     let verdict = Verdict::of(study, Variant::plain(against), variant, draws)?;
     let shares = if args.attribute {
         Some(ensemble::attribute(&verdict.study, &verdict.other.variant)?)
@@ -204,8 +204,12 @@ pub(super) fn as_text(v: &Verdict) -> String {
     let (a, b) = (v.base.variant.name.as_str(), v.other.variant.name.as_str());
     let mut text = headline::of_trace(&v.study.input.name, v.study.recorded(), &recorded);
     text.push_str(&format!(
-        "\nrecorded {}; replayed under {a} and {b}\n\n",
-        recorded_how(&v.study)
+        "\nrecorded {}; replayed under {a} and {b}{}\n\n",
+        recorded_how(&v.study),
+        match v.intervals.draws {
+            0 => String::new(),
+            n => format!(", means of {n} replays each"),
+        }
     ));
     text.push_str(&comparison::table(&v.comparison, [a, b], Some(&v.other.counts), &v.intervals));
     text.push('\n');

@@ -1,9 +1,9 @@
 //! Two traces side by side, as a table for mail.
 
 use crate::render::headline::plural;
-use crate::render::{change, ms, ms_mean, name};
+use crate::render::{change, ms_mean, name};
 use analysis::compare::TaskPair;
-use analysis::{Comparison, Interval, Intervals, Part, TaskSummary};
+use analysis::{Comparison, Interval, Intervals, Means, Part, TaskSummary};
 use replay::ProxyCounts;
 use std::fmt::Write;
 
@@ -25,6 +25,14 @@ struct Row {
 fn interval_text(interval: Option<Interval>) -> String {
     interval.map_or(String::new(), |i| format!("[{:+.0}, {:+.0}] %", 100.0 * i.low, 100.0 * i.high))
 }
+
+/// What is predicted: the means of all replays, or, without them, of the one that there is.
+fn predicted(means: Option<Means>, before: f64, after: f64) -> Means {
+    means.unwrap_or(Means { before, after })
+}
+
+/// Spans that differ by less say nothing.
+const LEAST_SPAN_CHANGE: f64 = 0.02;
 
 /// Renders the table; `labels` head its columns. Without intervals their column is left out.
 pub(crate) fn table(
@@ -82,20 +90,23 @@ fn render(rows: &[Row], labels: [&str; 2]) -> String {
 
 fn inversion_row(c: &Comparison, intervals: &Intervals) -> Row {
     let (a, b) = (c.before.waits.inversion, c.after.waits.inversion);
+    let curable = intervals.curable_mean;
+    let curable = predicted(curable, a.curable_ns as f64, b.curable_ns as f64);
+    let all = predicted(intervals.inversion_mean, a.total_ns() as f64, b.total_ns() as f64);
     Row {
         task: "inversion".to_owned(),
         what: "all tasks",
-        before: ms(a.total_ns()),
-        after: ms(b.total_ns()),
-        change: change(a.total_ns() as f64, b.total_ns() as f64),
+        before: ms_mean(all.before),
+        after: ms_mean(all.after),
+        change: change(all.before, all.after),
         interval: interval_text(intervals.inversion),
-        remark: format!("curable: {} ms", short(a.curable_ns)),
+        remark: format!("curable: {} ms", short(curable.before)),
     }
 }
 
 /// Milliseconds in as few digits as a remark has room for.
-fn short(ns: u64) -> String {
-    let millis = ns as f64 / 1e6;
+fn short(ns: f64) -> String {
+    let millis = ns / 1e6;
     if millis >= 100.0 { format!("{millis:.0}") } else { format!("{millis:.1}") }
 }
 
@@ -122,26 +133,43 @@ fn interesting(c: &Comparison) -> Vec<&TaskPair> {
 fn task_rows(pair: &TaskPair, intervals: &Intervals) -> Vec<Row> {
     let (Some(a), Some(b)) = (&pair.before, &pair.after) else { return Vec::new() };
     let interval = intervals.of(&pair.key);
+    let response_means = interval.and_then(|i| i.response_mean);
+    let mean = predicted(response_means, a.responses.mean_ns, b.responses.mean_ns);
     let mut rows = vec![Row {
         task: name(&pair.key.to_string()),
         what: "response mean",
-        before: ms_mean(a.responses.mean_ns),
-        after: ms_mean(b.responses.mean_ns),
-        change: change(a.responses.mean_ns, b.responses.mean_ns),
+        before: ms_mean(mean.before),
+        after: ms_mean(mean.after),
+        change: change(mean.before, mean.after),
         interval: interval_text(interval.and_then(|i| i.response)),
         remark: responses(a.responses.count, b.responses.count),
     }];
     let (x, y) = (a.waits, b.waits);
     if x.length.count + y.length.count > 0 {
-        let behind = |t: &analysis::summary::Waits| short(t.parts.get(Part::BehindLessUrgent).0);
+        let (before, after) = (x.length.total_ns as f64, y.length.total_ns as f64);
+        let total = predicted(interval.and_then(|i| i.lock_wait_mean), before, after);
+        let behind = |w: &analysis::summary::Waits| w.parts.get(Part::BehindLessUrgent).0 as f64;
+        let inverted = predicted(interval.and_then(|i| i.inverted_mean), behind(&x), behind(&y));
         rows.push(Row {
             task: String::new(),
             what: "lock wait",
-            before: ms(x.length.total_ns),
-            after: ms(y.length.total_ns),
-            change: change(x.length.total_ns as f64, y.length.total_ns as f64),
+            before: ms_mean(total.before),
+            after: ms_mean(total.after),
+            change: change(total.before, total.after),
             interval: interval_text(interval.and_then(|i| i.lock_wait)),
-            remark: format!("inverted {} -> {} ms", behind(&x), behind(&y)),
+            remark: format!("inverted {} -> {} ms", short(inverted.before), short(inverted.after)),
+        });
+    }
+    let span = predicted(interval.and_then(|i| i.span_mean), a.span_ns as f64, b.span_ns as f64);
+    if (span.after - span.before).abs() > LEAST_SPAN_CHANGE * span.before {
+        rows.push(Row {
+            task: String::new(),
+            what: "first to last run",
+            before: ms_mean(span.before),
+            after: ms_mean(span.after),
+            change: change(span.before, span.after),
+            interval: interval_text(interval.and_then(|i| i.span)),
+            remark: String::new(),
         });
     }
     rows

@@ -81,18 +81,18 @@ fn a_recording_on_two_cpus_beside_its_replay() {
               4 turns on CPUs agree before it; 0 slipped, and agreed again at once
 
             what it comes to                    recorded     replayed    otherwise   times
+            own                lock waits       3.514 ms     28.81 ms     25.29 ms   3 -> 4
+            don                wants a CPU      24.74 ms     46.41 ms     21.66 ms   96 -> 99
+            own                wants a CPU     412.52 ms    391.93 ms     20.58 ms   49 -> 46
+            don                lock waits      248.88 ms    233.20 ms     15.68 ms   37 -> 39
             bg0                lock waits       1.385 ms     9.755 ms     8.369 ms   1 -> 1
-            own                lock waits       3.514 ms     11.22 ms     7.708 ms   3 -> 3
-            own                wants a CPU     412.52 ms    405.27 ms     7.250 ms   49 -> 47
             rcu_preempt        wants a CPU      12.38 ms     5.959 ms     6.427 ms   24 -> 25
-            rcu_preempt        asleep, gone    686.10 ms    692.32 ms     6.223 ms   25 -> 25
-            hog10              wants a CPU     279.31 ms    274.64 ms     4.673 ms   55 -> 58
-            hog11              wants a CPU     280.56 ms    276.34 ms     4.219 ms   61 -> 58
-            bg0                asleep, gone    374.14 ms    370.06 ms     4.079 ms   204 -> 201
-            don                wants a CPU      24.74 ms     28.20 ms     3.451 ms   96 -> 100
-            hog10              CPU time        228.08 ms    231.15 ms     3.069 ms   189 -> 208
-            bg0                CPU time        279.78 ms    276.75 ms     3.025 ms   241 -> 249
-            ksoftirqd/1        asleep, gone    698.99 ms    696.77 ms     2.219 ms   3 -> 3
+            rcu_preempt        asleep, gone    686.10 ms    692.42 ms     6.317 ms   25 -> 25
+            hog10              wants a CPU     279.31 ms    273.32 ms     5.995 ms   55 -> 58
+            hog11              wants a CPU     280.56 ms    274.71 ms     5.849 ms   61 -> 58
+            don                asleep, gone    390.04 ms    384.52 ms     5.523 ms   62 -> 62
+            hog10              CPU time        228.08 ms    232.56 ms     4.485 ms   189 -> 210
+            own                CPU time         77.56 ms     73.93 ms     3.629 ms   93 -> 99  not conserved
             and 30 smaller ones; --json has all
             times: how often a CPU was left, a wakeup came, a sleep or a wait for a lock began
 
@@ -100,18 +100,18 @@ fn a_recording_on_two_cpus_beside_its_replay() {
               own (70): a waiter spins (mutex_optimistic_spin())
                 recorded  3.435278 s  computes 1.757 ms, sleeps
                 replayed  3.437684 s  computes 0.022 ms, spins for lock 0xffffffffa0201020
-              rcu_preempt (14): a sleep ends (the demand)
-                recorded  3.103118 s  is woken by an interrupt after 2.827 ms, onto CPU 0
-                replayed  3.102764 s  is woken by an interrupt after 2.384 ms, onto CPU 0
               don (68): a waiter sleeps (__mutex_lock_common())
                 recorded  3.273134 s  computes 8.096 ms, sleeps for lock 0xffffffffa0201020
                 replayed  3.264154 s  computes 0.759 ms, sleeps for lock 0xffffffffa0201020
+              rcu_preempt (14): a sleep ends (the demand)
+                recorded  3.103118 s  is woken by an interrupt after 2.827 ms, onto CPU 0
+                replayed  3.102764 s  is woken by an interrupt after 2.384 ms, onto CPU 0
               kworker/u8:1 (29): wake placement: none idle (select_task_rq_fair())
                 recorded  3.119470 s  is woken by kworker/u8:3 (64), onto CPU 1
                 replayed  3.119844 s  is woken by kworker/u8:3 (64), onto CPU 0
-              trace-cmd (65): the lock is free (__mutex_trylock_fast())
-                recorded  3.100343 s  computes 0.128 ms, spins for lock 0xffffffff8231bb20
-                replayed  3.100888 s  computes 0.576 ms, sleeps
+              pibench (67): the program computes (the demand)
+                recorded  3.119592 s  computes 0.329 ms, sleeps
+                replayed  3.228726 s  computes 109.03 ms, sleeps
         "#]],
     );
 }

@@ -75,7 +75,7 @@ fn info_says_what_it_is() {
             can be asked:  its schedule under none (`analyze`, `explain`, `compare`)
             cannot:        what a recording says (`--policy recorded`, `--against recorded`, `--diverge`)
             expected:      schedules under none
-            calibrated:    --cost wake-busy=0,wake-idle=0,wake-deep=0,slice-end=0,lock-sleep=0,lock-wake=0 (nanoseconds)
+            calibrated:    --cost wake-busy=0,wake-idle=0,wake-deep=0,slice-end=0,lock-contended=0,lock-sleep=0,lock-wake=0 (nanoseconds)
             calibrated:    work taken before going idle: CPU 0 100 %
         "#]],
     );
@@ -90,6 +90,7 @@ fn info_says_what_it_is() {
               "calibrated": {
                 "assumed": [],
                 "hz": 1000,
+                "lock_contended_ns": 0,
                 "lock_sleep_ns": 0,
                 "lock_wake_ns": 0,
                 "newidle_of_1024": [

@@ -144,6 +144,7 @@ impl Spans {
             wake_idle: median(self.idle),
             wake_deep: median(self.deep),
             slice_end: median(self.slice),
+            lock_contended: low(self.lock.at_once),
             lock_sleep: median(self.lock.to_sleep),
             lock_wake: median(self.lock.back),
         }
@@ -157,10 +158,14 @@ struct LockSpans {
     waiting: BTreeMap<Tid, Waiting>,
     to_sleep: Vec<Nanos>,
     back: Vec<Nanos>,
+    /// From the first look to having it, without sleep.
+    at_once: Vec<Nanos>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Waiting {
+    /// It has just come, and spins.
+    Came(u64),
     /// It is about to sleep.
     Looked(u64),
     Asleep,
@@ -175,24 +180,30 @@ impl LockSpans {
             SchedEvent::ContentionBegin { flags, .. } if flags.has(LockFlags::MUTEX) => {
                 // A spinner has not decided to sleep yet.
                 if flags.has(LockFlags::SPIN) {
-                    self.waiting.remove(&event.tid);
+                    self.waiting.insert(event.tid, Waiting::Came(at));
                 } else {
                     self.waiting.insert(event.tid, Waiting::Looked(at));
                 }
             }
-            SchedEvent::ContentionEnd { .. } => {
-                if let Some(Waiting::Back(since)) = self.waiting.remove(&event.tid) {
-                    self.back.extend(span(since));
-                }
-            }
+            SchedEvent::ContentionEnd { .. } => match self.waiting.remove(&event.tid) {
+                Some(Waiting::Back(since)) => self.back.extend(span(since)),
+                Some(Waiting::Came(since)) => self.at_once.extend(span(since)),
+                Some(Waiting::Looked(_) | Waiting::Asleep) | None => {}
+            },
             SchedEvent::Switch { prev, prev_state, next, .. } => {
-                if let Some(waiting) = self.waiting.get_mut(&prev)
-                    && !prev_state.is_runnable()
-                {
-                    if let Waiting::Looked(since) = *waiting {
-                        self.to_sleep.extend(span(since));
+                match (self.waiting.get(&prev), prev_state.is_runnable()) {
+                    (Some(Waiting::Looked(since)), false) => {
+                        self.to_sleep.extend(span(*since));
+                        self.waiting.insert(prev, Waiting::Asleep);
                     }
-                    *waiting = Waiting::Asleep;
+                    (Some(_), false) => {
+                        self.waiting.insert(prev, Waiting::Asleep);
+                    }
+                    // Preempted on its way to sleep; anywhere else, its times say nothing.
+                    (Some(Waiting::Looked(_)) | None, true) | (None, false) => {}
+                    (Some(_), true) => {
+                        self.waiting.remove(&prev);
+                    }
                 }
                 if let Some(waiting @ Waiting::Asleep) = self.waiting.get_mut(&next) {
                     *waiting = Waiting::Back(at);
@@ -201,6 +212,12 @@ impl LockSpans {
             _ => {}
         }
     }
+}
+
+/// The tenth percentile: what a spinner takes that has nobody to wait for.
+fn low(mut spans: Vec<Nanos>) -> Nanos {
+    spans.sort_unstable();
+    spans.get(spans.len() / 10).copied().unwrap_or_default()
 }
 
 fn median(mut spans: Vec<Nanos>) -> Nanos {

@@ -36,6 +36,7 @@ pub(super) fn read_latencies(latencies: &script::Latencies) -> Latencies {
         wake_idle: latencies.wake_idle,
         wake_deep: latencies.wake_deep,
         slice_end: latencies.slice_end,
+        lock_contended: latencies.lock_contended,
         lock_sleep: latencies.lock_sleep,
         lock_wake: latencies.lock_wake,
     }
@@ -69,6 +70,7 @@ pub(super) fn write(demand: &Demand) -> script::Machine {
             wake_idle: l.wake_idle,
             wake_deep: l.wake_deep,
             slice_end: l.slice_end,
+            lock_contended: l.lock_contended,
             lock_sleep: l.lock_sleep,
             lock_wake: l.lock_wake,
         },

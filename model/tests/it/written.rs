@@ -234,6 +234,7 @@ fn demand(seed: u64) -> Demand {
             wake_idle: m.span(),
             wake_deep: m.span(),
             slice_end: m.span(),
+            lock_contended: m.span(),
             lock_sleep: m.span(),
             lock_wake: m.span(),
         },

@@ -70,6 +70,8 @@ pub struct Latencies {
     pub wake_deep: Nanos,
     /// The timer that ends a slice.
     pub slice_end: Nanos,
+    /// A mutex that somebody waits for, and that is free all the same.
+    pub lock_contended: Nanos,
     /// The last look at a mutex before sleeping for it.
     pub lock_sleep: Nanos,
     /// Coming back from there, until the mutex is taken.

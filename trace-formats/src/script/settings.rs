@@ -168,12 +168,13 @@ fn latencies(words: &mut Words<'_, '_>, latencies: &mut Latencies) -> Result<(),
             "wake-idle" => &mut latencies.wake_idle,
             "wake-deep" => &mut latencies.wake_deep,
             "slice-end" => &mut latencies.slice_end,
+            "lock-contended" => &mut latencies.lock_contended,
             "lock-sleep" => &mut latencies.lock_sleep,
             "lock-wake" => &mut latencies.lock_wake,
             other => {
                 return Err(word.error(format!(
                     "`{other}` is no latency; there are wake-busy, wake-idle, wake-deep, slice-end, \
-                     lock-sleep, lock-wake"
+                     lock-contended, lock-sleep, lock-wake"
                 )));
             }
         };

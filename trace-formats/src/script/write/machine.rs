@@ -57,6 +57,7 @@ impl Machine {
             ("wake-idle", l.wake_idle),
             ("wake-deep", l.wake_deep),
             ("slice-end", l.slice_end),
+            ("lock-contended", l.lock_contended),
             ("lock-sleep", l.lock_sleep),
             ("lock-wake", l.lock_wake),
         ];
