@@ -123,7 +123,12 @@ impl Engine<'_> {
     pub(crate) fn note(&mut self, text: String) {
         if self.out.odd.len() < 1000 {
             let at = Timestamp(self.now);
-            self.out.odd.push(crate::ReplayNote { at, text });
+            self.out.odd.push(crate::ReplayNote { at, text, is_stall: false });
         }
+    }
+
+    /// The replay stands still, wholly or in part, from a moment on.
+    pub(crate) fn note_stall(&mut self, at: Timestamp, text: String) {
+        self.out.odd.insert(0, crate::ReplayNote { at, text, is_stall: true });
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::engine::Engine;
 use crate::state::{Class, OnRq, Phase, T};
+use model::Timestamp;
 use model::demand::LockIndex;
 
 impl Engine<'_> {
@@ -90,10 +91,9 @@ impl Engine<'_> {
                 format!("{} ({})", self.demand.names.text(task.comm), task.tid.0)
             };
             let names: Vec<String> = cycle.iter().map(name).collect();
-            self.note(format!(
-                "deadlock: {} wait for each other's locks in a cycle",
-                names.join(", ")
-            ));
+            let text =
+                format!("deadlock: {} wait for each other's locks in a cycle", names.join(", "));
+            self.note_stall(Timestamp(self.now), text);
         }
     }
 
@@ -113,7 +113,7 @@ impl Engine<'_> {
         }
     }
 
-    fn lock_waited_for(&self, t: usize) -> Option<LockIndex> {
+    pub(crate) fn lock_waited_for(&self, t: usize) -> Option<LockIndex> {
         match self.tasks[t].phase {
             Phase::Waiting(lock)
             | Phase::Spin(lock)

@@ -28,6 +28,7 @@ pub mod rule;
 mod sched;
 mod select;
 mod server;
+mod stall;
 mod state;
 mod topology;
 mod wake;
@@ -76,6 +77,8 @@ pub struct ReplayNote {
     pub at: Timestamp,
     /// What.
     pub text: String,
+    /// Whether tasks wait for each other from then on: nothing behind it is a prediction.
+    pub is_stall: bool,
 }
 
 /// What proxy execution did.
@@ -213,6 +216,7 @@ fn run(
     engine.costs_vary = options.seed != 0;
     engine.run();
     engine.report_deadlocks();
+    engine.report_stalls();
     let time =
         |t: &state::Task| TaskTime { executed: Nanos(t.executed), charged: Nanos(t.charged) };
     let times = engine.tasks.iter().map(time).collect();

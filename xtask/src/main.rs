@@ -10,6 +10,7 @@ mod layers;
 mod live_owners;
 mod overhead;
 mod owners;
+mod reality;
 mod shrink;
 mod sizes;
 mod terminal;
@@ -19,7 +20,8 @@ use anyhow::{Result, bail};
 use shrink::Symptom;
 
 /// Names of the tasks, for the check that documents name no other.
-const TASKS: [&str; 7] = ["check", "fixtures", "fidelity", "bench", "owners", "faults", "shrink"];
+const TASKS: [&str; 8] =
+    ["check", "fixtures", "fidelity", "reality", "bench", "owners", "faults", "shrink"];
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -40,6 +42,7 @@ fn main() -> Result<()> {
         }
         ["shrink", ..] => bail!("usage: cargo xtask shrink FILE --task TASK, or FILE COMMAND..."),
         ["fidelity"] => fidelity::run(None),
+        ["reality", ref files @ ..] => reality::run(files),
         ["fidelity", folder] => fidelity::run(Some(folder)),
         _ => bail!("usage: cargo xtask {}", TASKS.join("|")),
     }

@@ -50,6 +50,7 @@ fn with_replay(
     }
     let is_faithful = replay::carries_unseen(&study, policy)?;
     let replayed = study.replay(Variant::plain(policy))?;
+    let is_faithful = is_faithful && replay::goes_on(&study, &replayed);
     let comparison = analysis::compare(study.recorded(), &replayed.trace);
     let before = if study.is_scenario() { "none" } else { "recorded" };
     show(args, chart, &comparison, [before, policy.name()], || {

@@ -37,7 +37,9 @@ pub(super) fn run(args: &Explain) -> Result<Outcome> {
         (None, true)
     } else {
         let is_faithful = replay::carries_unseen(&study, policy)?;
-        (Some(study.replay(Variant::plain(policy))?), is_faithful)
+        let replayed = study.replay(Variant::plain(policy))?;
+        let goes_on = replay::goes_on(&study, &replayed);
+        (Some(replayed), is_faithful && goes_on)
     };
     let title = if study.is_scenario() { "none" } else { "recorded" };
     let mut text = String::new();

@@ -8,7 +8,7 @@ use crate::ensemble;
 use crate::input::Input;
 use crate::outcome::{Outcome, say};
 use crate::output::Output;
-use crate::render::{attribution, comparison, divergence, headline};
+use crate::render::{attribution, comparison, divergence, headline, name};
 use crate::study::{CostChoice, Replayed, Study, Variant, Verdict, Weakness};
 use analysis::divergence::Side;
 use analysis::{Comparison, Fidelity, Part};
@@ -57,6 +57,8 @@ pub(super) fn run(args: &Replay) -> Result<Outcome> {
     };
     // What was recorded is no prediction.
     let is_faithful = policy == Policy::Recorded || carries(&verdict.study, &verdict.fidelity);
+    let goes_on = [&verdict.base, &verdict.other].map(|r| goes_on(&verdict.study, r));
+    let is_faithful = is_faithful && goes_on == [true; 2];
     if let Some(schedule) = &schedule {
         write_schedule(schedule, &verdict.other)?;
     }
@@ -89,6 +91,20 @@ pub(super) fn carries(study: &Study, fidelity: &Fidelity) -> bool {
          and preemption; locks in user space it never sees",
         study.input.name,
         headline::misses(fidelity)
+    ));
+    false
+}
+
+/// Whether a replay goes on to its end; says where it stands still.
+pub(super) fn goes_on(study: &Study, replayed: &Replayed) -> bool {
+    let Some(stall) = replayed.notes.iter().find(|note| note.is_stall) else { return true };
+    say(&format!(
+        "resched: {}: replayed under {}, tasks wait for each other for ever from {} on, so no \
+         prediction can rest on that. {}",
+        study.input.name,
+        replayed.variant.name,
+        stall.at,
+        name(&stall.text)
     ));
     false
 }

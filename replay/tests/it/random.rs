@@ -244,3 +244,28 @@ fn a_deadlock_is_reported_with_its_cycle() {
         assert_eq!(cycle.count(), 1, "{policy}: {notes:?}");
     }
 }
+
+/// A holds the mutex and waits for B to wake it; B wants the mutex first.
+#[test]
+fn a_stall_is_reported_with_its_members() {
+    let stalls = |text: &str| -> Vec<String> {
+        let script = trace_formats::script::parse(text).expect("a scenario");
+        let demand = Demand::from_script(&script);
+        let notes = replay::replay(&demand, Policy::None, &Options::default()).notes;
+        let stalls = notes.into_iter().filter(|n| n.is_stall);
+        stalls.map(|n| format!("{} {}", n.at, n.text)).collect()
+    };
+    let (a, b) = ("at 0  lock m  run 1  wait  unlock m", "at 0  run 2  lock m  unlock m  wake A");
+    assert_eq!(
+        stalls(&format!("end 100\nA  fifo 50  {a}\nB  fifo 40  {b}\nC  fifo 30  run 50\n")),
+        ["0.001000000 stall: from here on 2 tasks wait for what none of them can end: A (1) \
+             waits to be woken by B (2); B (2) waits for lock 0xffff888000000000 of A (1)"]
+    );
+    // B wakes before it asks, and nobody waits for ever.
+    let b = "at 0  run 2  wake A  lock m  unlock m";
+    assert_eq!(stalls(&format!("end 100\nA  fifo 50  {a}\nB  fifo 40  {b}\n")), [""; 0]);
+    // At the end of a recording waits are cut off.
+    let b = "at 0  run 98  lock m  unlock m  wake A";
+    let a = "at 0  run 97  lock m  run 1  wait  unlock m";
+    assert_eq!(stalls(&format!("end 100\nA  fifo 50  {a}\nB  fifo 40  {b}\n")), [""; 0]);
+}
