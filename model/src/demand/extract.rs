@@ -5,7 +5,7 @@ use super::presence::{Presence, Turn};
 use super::program::{Asleep, Build};
 use super::{Arrival, DemandLock, DemandNote, Interrupts, LockIndex, Op, yields};
 use crate::{
-    Context, Event, Host, LockFlags, LockId, Names, Nanos, PrevState, SchedEvent, TaskId,
+    Context, CpuId, Event, Host, LockFlags, LockId, Names, Nanos, PrevState, SchedEvent, TaskId,
     TaskTracker, Tid, Timestamp,
 };
 use std::collections::BTreeMap;
@@ -18,6 +18,8 @@ pub(crate) struct Extract<'r> {
     pub(super) tracker: TaskTracker,
     pub(super) builds: Vec<Build>,
     pub(super) presence: Presence,
+    /// When somebody was woken onto each CPU last.
+    woken_onto: BTreeMap<CpuId, u64>,
     pub(super) locks: Vec<DemandLock>,
     pub(super) lock_index: BTreeMap<LockId, LockIndex>,
     pub(super) has_mutex_calls: bool,
@@ -43,6 +45,7 @@ impl<'r> Extract<'r> {
             tracker: TaskTracker::default(),
             builds: Vec::new(),
             presence: Presence::default(),
+            woken_onto: BTreeMap::new(),
             locks: Vec::new(),
             lock_index: BTreeMap::new(),
             has_mutex_calls,
@@ -68,8 +71,14 @@ impl<'r> Extract<'r> {
         match e.kind {
             SchedEvent::Switch { .. } => self.switch(e, overhead),
             SchedEvent::Waking(w) => self.waking(e, w.tid),
-            SchedEvent::Wakeup(w) => self.wakeup(e, w.tid),
-            SchedEvent::WakeupNew(w) => self.wakeup_new(e, w.tid, w.target_cpu),
+            SchedEvent::Wakeup(w) => {
+                self.woken_onto.insert(w.target_cpu, at);
+                self.wakeup(e, w.tid);
+            }
+            SchedEvent::WakeupNew(w) => {
+                self.woken_onto.insert(w.target_cpu, at);
+                self.wakeup_new(e, w.tid, w.target_cpu);
+            }
             SchedEvent::ContentionBegin { lock, flags } => self.begin(e, lock, flags),
             SchedEvent::ContentionEnd { lock, ret } => self.end(e, lock, ret),
             SchedEvent::MutexLock { lock, .. } => {
@@ -182,10 +191,25 @@ impl<'r> Extract<'r> {
             b.on_cpu = None;
             match prev_state {
                 PrevState::Runnable if yields::has_yielded(prev_prio, next_prio) => {
+                    b.n_left_runnable += 1;
                     b.push(at, Op::Yield);
                     self.count(DemandNote::YieldInferred);
                 }
+                PrevState::Runnable
+                    if overhead.0 == 0
+                        && next != Tid::IDLE
+                        && yields::may_have_yielded(
+                            (prev_prio, next_prio),
+                            (b.came.1, at),
+                            self.woken_onto.get(&e.cpu).copied(),
+                        ) =>
+                {
+                    b.n_left_runnable += 1;
+                    let n = b.push(at, Op::Yield);
+                    b.steps[n].is_doubtful = true;
+                }
                 PrevState::Runnable | PrevState::Preempted => {
+                    b.n_left_runnable += 1;
                     b.forget(overhead.0);
                 }
                 PrevState::Dead => {

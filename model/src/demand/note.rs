@@ -21,7 +21,7 @@ pub enum DemandNote {
     WaitCutOff,
     /// A task computed until a date, whatever CPU time it got.
     BusyWaitInferred,
-    /// A realtime task left its CPU runnable to an equal: taken as a yield.
+    /// A task left its CPU runnable without a cause that the trace shows: taken as a yield.
     YieldInferred,
     /// An event lies behind or before ten minutes of silence: a damaged time stamp. It is left out.
     OutOfTime,
@@ -63,7 +63,7 @@ impl DemandNote {
             }
             Self::WaitCutOff => "a wait went on when the recording ended",
             Self::BusyWaitInferred => "a task computed until a date: taken as watching the clock",
-            Self::YieldInferred => "a realtime task gave its CPU to an equal: taken as sched_yield",
+            Self::YieldInferred => "a task gave up its CPU without a cause: taken as sched_yield",
             Self::OutOfTime => "an event ten minutes away from the others is left out",
         }
     }

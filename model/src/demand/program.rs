@@ -42,6 +42,8 @@ pub(super) struct Step {
     /// CPU time that the task had used.
     pub(super) total: u64,
     pub(super) op: Op,
+    /// It counts only if its task does so often.
+    pub(super) is_doubtful: bool,
 }
 
 impl Step {
@@ -60,7 +62,7 @@ pub(super) struct Place {
 
 /// A stretch of trace time in which the program went on.
 #[derive(Clone, Copy, Debug)]
-struct Stretch {
+pub(super) struct Stretch {
     from: u64,
     to: u64,
     /// CPU time at its beginning.
@@ -70,7 +72,7 @@ struct Stretch {
 #[derive(Debug, Default)]
 pub(super) struct Build {
     pub(super) steps: Vec<Step>,
-    stretches: Vec<Stretch>,
+    pub(super) stretches: Vec<Stretch>,
     pub(super) arrival: Option<Arrival>,
     pub(super) sched: Option<SchedParams>,
     pub(super) first_sched: SchedParams,
@@ -98,6 +100,8 @@ pub(super) struct Build {
     pub(super) seen: super::affinity::Seen,
     /// When it ended.
     pub(super) exited: Option<u64>,
+    /// How often it left a CPU runnable.
+    pub(super) n_left_runnable: usize,
 }
 
 impl Build {
@@ -152,8 +156,18 @@ impl Build {
 
     /// Adds an interaction that began at `at`; returns its index.
     pub(super) fn push(&mut self, at: u64, op: Op) -> usize {
-        self.steps.push(Step { at, total: self.total, op });
+        self.steps.push(Step { at, total: self.total, op, is_doubtful: false });
         self.steps.len() - 1
+    }
+
+    /// Takes the doubtful steps out, when all of it is known.
+    pub(super) fn drop_doubtful(&mut self) {
+        let doubtful: Vec<usize> =
+            (0..self.steps.len()).filter(|n| self.steps[*n].is_doubtful).collect();
+        for sleep in &mut self.timer_sleeps {
+            sleep.step -= doubtful.partition_point(|n| *n < sleep.step);
+        }
+        self.steps.retain(|step| !step.is_doubtful);
     }
 
     /// Where the program stands now.
@@ -164,7 +178,7 @@ impl Build {
     /// Adds an interaction at a place of the past.
     pub(super) fn insert(&mut self, place: Place, at: u64, op: Op) {
         let n = place.step.min(self.steps.len());
-        self.steps.insert(n, Step { at, total: place.total, op });
+        self.steps.insert(n, Step { at, total: place.total, op, is_doubtful: false });
         for index in self.timer_sleeps.iter_mut().map(|s| &mut s.step).chain(&mut self.failed_entry)
         {
             *index += usize::from(*index >= n);

@@ -10,7 +10,7 @@ use super::section::{self, Guess, Held, Known};
 use super::sleep::timed;
 use super::{
     Arrival, Demand, DemandLock, DemandNote, Group, GroupIndex, Latencies, LockIndex, Machine, Op,
-    SleepEnd, TaskDemand, cgroup, coincidence, hidden, order, unseen,
+    SleepEnd, TaskDemand, cgroup, coincidence, hidden, order, unseen, yields,
 };
 use crate::{CpuId, Hold, Names, Nanos, TaskInfo, Timestamp, Trace};
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,6 +94,12 @@ impl Extract<'_> {
             if let Some(asleep) = build.asleep.take().filter(|a| !a.in_mutex) {
                 build.push(asleep.since, Op::Wait { state: asleep.state, on: asleep.on });
                 *self.notes.entry(DemandNote::WaitCutOff).or_insert(0) += 1;
+            }
+            let n_yields = yields::habitual(&build);
+            if n_yields > 0 {
+                *self.notes.entry(DemandNote::YieldInferred).or_insert(0) += n_yields;
+            } else {
+                build.drop_doubtful();
             }
             let host = self.host.and_then(|h| h.task(info.tid, self.names.text(info.comm)));
             programs.push(Program {
