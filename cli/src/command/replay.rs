@@ -224,7 +224,7 @@ pub(super) fn as_text(v: &Verdict) -> String {
         recorded_how(&v.study),
         match v.intervals.draws {
             0 => String::new(),
-            n => format!(", means of {n} replays each"),
+            n => format!("\nmeans of {n} replays each, with other random seeds"),
         }
     ));
     text.push_str(&comparison::table(&v.comparison, [a, b], Some(&v.other.counts), &v.intervals));

@@ -164,7 +164,7 @@ fn task_rows(pair: &TaskPair, intervals: &Intervals) -> Vec<Row> {
     if (span.after - span.before).abs() > LEAST_SPAN_CHANGE * span.before {
         rows.push(Row {
             task: String::new(),
-            what: "first to last run",
+            what: "span",
             before: ms_mean(span.before),
             after: ms_mean(span.after),
             change: change(span.before, span.after),

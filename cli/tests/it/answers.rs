@@ -302,3 +302,30 @@ fn the_baseline_is_compared_with_the_recording() {
     expect!["all tasks against the recording: lock waits +31 %, run delays +5 %, switches -4 %, wakeups -1 %, CPU time +0 %"]
         .assert_eq(line.trim());
 }
+
+/// The table shows the ratio of the means of all draws, and each draw has its own seed.
+#[test]
+fn the_prediction_is_the_mean_of_the_draws() {
+    let file = fixture("recorded/classic3-full.dat");
+    let means = |draws: &str| {
+        let answer = json(&["replay", &file, "--draws", draws, "--json"]);
+        let tasks = answer["intervals"]["tasks"].as_array().cloned().unwrap_or_default();
+        let high = tasks.into_iter().find(|t| t["key"]["name"] == "high").unwrap_or_default();
+        let mean = |side: &str| high["response_mean"][side].as_f64();
+        Some((mean("before")?, mean("after")?))
+    };
+    let (one, three) = (means("1").expect("a mean"), means("3").expect("a mean"));
+    assert!(one.0 > one.1 && three.0 > three.1, "{one:?} {three:?}");
+    assert!((one.0 - three.0).abs() > 1.0, "other draws, another mean: {one:?} {three:?}");
+    assert_eq!(means("0"), None);
+    let run = resched(&scratch("means"), &["replay", &file, "--draws", "3"]);
+    assert!(run.out.contains("\nmeans of 3 replays each"), "{}", run.out);
+    let row = run.out.lines().find(|l| l.starts_with("high")).unwrap_or_default();
+    for mean in [three.0, three.1] {
+        // Cut off behind the microseconds, as all times are.
+        let shown = format!("{:.3} ms", (mean.round() / 1e3).floor() / 1e3);
+        assert!(row.contains(&shown), "{shown} in {row}");
+    }
+    let one = resched(&scratch("no-means"), &["replay", &file, "--draws", "0"]);
+    assert!(!one.out.contains("means of"), "{}", one.out);
+}
