@@ -484,8 +484,16 @@ impl Engine<'_> {
 }
 
 impl Engine<'_> {
-    /// `sched_yield` of a fair donor: the rest of its request is forfeited (5.11).
+    /// `sched_yield` of a fair donor: the rest of its request is forfeited (5.11), unless it is
+    /// alone on its CPU.
+    ///
+    /// # Source
+    ///
+    /// `yield_task_fair`.
     pub(crate) fn fair_yield(&mut self, cpu: usize, t: T) {
+        if self.cpus[cpu].n_running == 1 {
+            return;
+        }
         let load = self.fair_load(cpu);
         let f = &mut self.tasks[t as usize].fair;
         if load.is_eligible(f.vruntime) {

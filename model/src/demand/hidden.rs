@@ -313,7 +313,7 @@ fn habits(rounds: &[Round], lock: LockIndex, percentile: usize) -> Vec<Habit> {
             .into_iter()
             .collect();
     }
-    let near = typical * SCATTER_PERCENT / 100;
+    let near = scale(typical, SCATTER_PERCENT, 100);
     let lengths = shown.iter().map(|(_, s)| s.unlock - s.lock).collect();
     let apart = near.min(middle(lengths).map_or(0, |(length, _)| length / 2));
     let anchors = Anchor::ALL.map(|anchor| places(&shown, anchor, apart));
@@ -369,7 +369,7 @@ fn habit(
     let scatters = |scatter: u64, of: u64| scatter * 100 > of * LENGTH_SCATTER_PERCENT;
     let is_share = share_scatter * length < length_scatter * share;
     let varies = scatters(length_scatter, length) && scatters(share_scatter, share);
-    let near = typical * SCATTER_PERCENT / 100;
+    let near = scale(typical, SCATTER_PERCENT, 100);
     if varies || scatter > near {
         return None;
     }

@@ -45,14 +45,14 @@ pub(super) fn timed(sleeps: &[TimerSleep], machine: &Machine) -> Vec<(usize, Sle
 fn at_ticks(sleeps: &[TimerSleep], machine: &Machine) -> Vec<(usize, SleepEnd)> {
     let period = u64::from(1_000_000_000 / machine.hz.max(1)).max(1);
     let phase = machine.tick_phase.0 % period;
-    let behind = |s: &TimerSleep| (s.woken + period - phase) % period;
+    let behind = |s: &TimerSleep| (s.woken.saturating_add(period - phase)) % period;
     let mut near: Vec<u64> = sleeps.iter().map(behind).filter(|b| *b < period / 10).collect();
     near.sort_unstable();
     if near.len() < FEWEST || near.len() * 2 < sleeps.len() {
         return Vec::new();
     }
     let after = near[near.len() / 2];
-    let ticks = |at: u64| (at + period - phase) / period;
+    let ticks = |at: u64| (at.saturating_add(period - phase)) / period;
     let at_tick = sleeps.iter().filter(|s| behind(s) < period / 10);
     let end = |s: &TimerSleep| {
         let nth = ticks(s.woken).saturating_sub(ticks(s.since));

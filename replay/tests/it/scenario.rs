@@ -74,6 +74,7 @@ scenarios! {
     t14_busy_wait
     t15_sleep_until_a_tick
     t16_yield
+    t17_fair_yield
 }
 
 fn file_of(test: &str) -> String {
