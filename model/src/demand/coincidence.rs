@@ -102,6 +102,7 @@ mod tests {
     fn two_at_once_are_both_in_doubt() {
         assert_eq!(marked(&[(0, 0, 10), (1, 5, 6), (0, 20, 30)]), [vec![true, false], vec![true]]);
         assert_eq!(marked(&[(0, 0, 10), (1, 10, 20)]), [vec![false], vec![false]]);
+        assert_eq!(marked(&[(0, 0, 10), (1, 5, 20)]), [vec![true], vec![true]]);
     }
 
     #[test]

@@ -189,9 +189,9 @@ impl<'r> Extract<'r> {
             let b = &mut self.builds[id.index()];
             b.run_to(at);
             b.on_cpu = None;
+            b.n_left_runnable += usize::from(prev_state.is_runnable());
             match prev_state {
                 PrevState::Runnable if yields::has_yielded(prev_prio, next_prio) => {
-                    b.n_left_runnable += 1;
                     b.push(at, Op::Yield);
                     self.count(DemandNote::YieldInferred);
                 }
@@ -204,12 +204,10 @@ impl<'r> Extract<'r> {
                             self.woken_onto.get(&e.cpu).copied(),
                         ) =>
                 {
-                    b.n_left_runnable += 1;
                     let n = b.push(at, Op::Yield);
                     b.steps[n].is_doubtful = true;
                 }
                 PrevState::Runnable | PrevState::Preempted => {
-                    b.n_left_runnable += 1;
                     b.forget(overhead.0);
                 }
                 PrevState::Dead => {

@@ -62,7 +62,7 @@ pub(super) struct Place {
 
 /// A stretch of trace time in which the program went on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stretch {
+struct Stretch {
     from: u64,
     to: u64,
     /// CPU time at its beginning.
@@ -72,7 +72,7 @@ pub(super) struct Stretch {
 #[derive(Debug, Default)]
 pub(super) struct Build {
     pub(super) steps: Vec<Step>,
-    pub(super) stretches: Vec<Stretch>,
+    stretches: Vec<Stretch>,
     pub(super) arrival: Option<Arrival>,
     pub(super) sched: Option<SchedParams>,
     pub(super) first_sched: SchedParams,
@@ -145,8 +145,8 @@ impl Build {
 
     /// Takes back CPU time that was the kernel's own on its way to a switch.
     ///
-    /// Time in a lock was never counted, nor is what went before the latest interaction touched, nor what
-    /// an earlier stretch on a CPU counted.
+    /// Time in a lock was never counted, nor is what went before the latest interaction touched,
+    /// nor what an earlier stretch on a CPU counted.
     pub(super) fn forget(&mut self, overhead: u64) {
         let counted = self.total.saturating_sub(self.total_before);
         let compute = self.total - self.steps.last().map_or(0, |s| s.total).min(self.total);

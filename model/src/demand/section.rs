@@ -139,9 +139,6 @@ impl Known {
 
     /// The length of a section: as those of the same task name, else as anybody's of this lock.
     fn typical(&self, key: Key, percentile: usize) -> Option<u64> {
-        if let Some(lengths) = self.lengths.get(&key).filter(|lengths| lengths.len() >= FEWEST) {
-            return hidden::at_percentile(lengths, percentile);
-        }
         let of_lock = || self.of_lock.get(&key.1).filter(|lengths| lengths.len() >= FEWEST);
         hidden::at_percentile(self.lengths.get(&key).or_else(of_lock)?, percentile)
     }

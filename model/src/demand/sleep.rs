@@ -27,7 +27,8 @@ const SHORTEST_NS: u64 = 100_000;
 pub(super) fn timed(sleeps: &[TimerSleep], machine: &Machine) -> Vec<(usize, SleepEnd)> {
     let (by_softirq, others): (Vec<TimerSleep>, Vec<TimerSleep>) =
         sleeps.iter().partition(|s| s.by_softirq && s.expiry.is_none());
-    let mut timed = at_ticks(&by_softirq, machine);
+    let period = u64::from(1_000_000_000 / machine.hz.max(1)).max(1);
+    let mut timed = at_ticks(&by_softirq, period, machine.tick_phase.0 % period);
     if timed.is_empty() {
         return periodic(sleeps);
     }
@@ -42,17 +43,15 @@ pub(super) fn timed(sleeps: &[TimerSleep], machine: &Machine) -> Vec<(usize, Sle
 ///
 /// `run_timer_base` in `kernel/time/timer.c` runs behind the tick. Half of the sleeps must end in
 /// the first tenth of a tick's period; chance would put a tenth there.
-fn at_ticks(sleeps: &[TimerSleep], machine: &Machine) -> Vec<(usize, SleepEnd)> {
-    let period = u64::from(1_000_000_000 / machine.hz.max(1)).max(1);
-    let phase = machine.tick_phase.0 % period;
-    let behind = |s: &TimerSleep| (s.woken.saturating_add(period - phase)) % period;
+fn at_ticks(sleeps: &[TimerSleep], period: u64, phase: u64) -> Vec<(usize, SleepEnd)> {
+    let behind = |s: &TimerSleep| s.woken.saturating_add(period - phase) % period;
     let mut near: Vec<u64> = sleeps.iter().map(behind).filter(|b| *b < period / 10).collect();
     near.sort_unstable();
     if near.len() < FEWEST || near.len() * 2 < sleeps.len() {
         return Vec::new();
     }
     let after = near[near.len() / 2];
-    let ticks = |at: u64| (at.saturating_add(period - phase)) / period;
+    let ticks = |at: u64| at.saturating_add(period - phase) / period;
     let at_tick = sleeps.iter().filter(|s| behind(s) < period / 10);
     let end = |s: &TimerSleep| {
         let nth = ticks(s.woken).saturating_sub(ticks(s.since));
@@ -175,6 +174,18 @@ mod tests {
         let (3, SleepEnd::Period { phase, period }) = found[3] else { panic!("{:?}", found[3]) };
         assert_eq!(period, Nanos(10_000_000));
         assert!(off_phase(phase.0, 5_000, period.0) < 2_000, "{phase}");
+    }
+
+    #[test]
+    fn jiffies_are_counted_from_the_next_tick() {
+        // Ticks at 300, 1300, 2300, ...; each sleep begins 9 ns before it ends, or two ticks.
+        let mut list = sleeps(&[1305, 2304, 4305, 5306, 6305]);
+        list[1].since = 1200;
+        let ends: Vec<SleepEnd> = at_ticks(&list, 1000, 300).into_iter().map(|(_, e)| e).collect();
+        let tick = |nth| SleepEnd::Tick { nth, after: Nanos(5) };
+        assert_eq!(ends, [tick(1), tick(2), tick(1), tick(1), tick(1)]);
+        // Anywhere in the period: a device.
+        assert_eq!(at_ticks(&sleeps(&[1305, 2504, 4705, 5906, 6105]), 1000, 300), []);
     }
 
     #[test]

@@ -265,7 +265,7 @@ fn a_stall_is_reported_with_its_members() {
     let b = "at 0  run 2  wake A  lock m  unlock m";
     assert_eq!(stalls(&format!("end 100\nA  fifo 50  {a}\nB  fifo 40  {b}\n")), [""; 0]);
     // At the end of a recording waits are cut off.
-    let b = "at 0  run 98  lock m  unlock m  wake A";
+    let b = "at 0  run 1  lock m  unlock m  wake A";
     let a = "at 0  run 97  lock m  run 1  wait  unlock m";
     assert_eq!(stalls(&format!("end 100\nA  fifo 50  {a}\nB  fifo 40  {b}\n")), [""; 0]);
 }
