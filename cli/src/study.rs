@@ -341,6 +341,9 @@ impl CostChoice {
                 lock_contended: l.lock_contended.0,
                 lock_sleep: l.lock_sleep.0,
                 lock_wake: l.lock_wake.0,
+                buffer_sleep: l.buffer_sleep.0,
+                buffer_wake: l.buffer_wake.0,
+                buffer_tell: l.buffer_tell.0,
                 ..Costs::default()
             },
         }

@@ -31,11 +31,12 @@ mod program;
 mod rights;
 mod ring;
 mod system_call;
+mod transfer;
 
 pub use btf::{Btf, BtfError, Function, KERNEL_BTF};
 pub use check::{Check, check};
 pub use error::{BpfError, Step};
-pub use event::{EventKind, Field, MUTEX_CALL_EVENTS, OWNER_EVENTS, SYSTEM, Sign};
+pub use event::{EventKind, Field, MUTEX_CALL_EVENTS, OWNER_EVENTS, SYSTEM, Sign, TRANSFER_EVENTS};
 pub use output::Output;
 pub use program::{Attached, Programs};
 pub use rights::Rights;

@@ -4,7 +4,7 @@ use crate::bpf;
 use crate::describe;
 use crate::dynamic;
 use crate::leftovers::{self, Leftover};
-use crate::offer::{CallProbe, EventName, Offer, REST, SCHEDULE};
+use crate::offer::{CallProbe, EventName, Offer, REST, SCHEDULE, SYSTEM_CALLS};
 use crate::page;
 use crate::perf_event::{self, PerfEvent, Tasks};
 use crate::plan::missing as missing_event;
@@ -23,8 +23,12 @@ pub(crate) fn engines(mounted: &Tracefs, offer: &mut Offer) {
 
 /// Finds out what BPF and dynamic events can do, and writes it into the offer.
 pub(crate) fn probes(mounted: &Tracefs, offer: &mut Offer) {
-    let bpf = bpf::check(Path::new(bpf::KERNEL_BTF));
+    let number = |event: EventName| mounted.event_id(event.system, event.name).ok().flatten();
+    let [enter, exit] = SYSTEM_CALLS.map(number);
+    offer.system_calls = enter.zip(exit).map(|(enter, exit)| [enter, exit]);
+    let bpf = bpf::check(Path::new(bpf::KERNEL_BTF), offer.system_calls);
     offer.bpf = bpf.owner.err().map(|error| error.to_string());
+    offer.transfers = bpf.transfers.err().map(|error| error.to_string());
     let readme = mounted.read("README", "know which dynamic events there are");
     offer.call_probes = dynamic::offered(&readme.unwrap_or_default());
     let fentry = bpf.mutex_calls.err().map(|error| error.to_string());
@@ -163,6 +167,8 @@ pub fn check() -> Vec<Finding> {
     }
     let owners = "the owner of a mutex or rwsem is read with BPF (--detail owner)";
     findings.push(Finding::of("lock owners", owners, offer.bpf.as_ref()));
+    let transfers = "what goes through pipes and Unix sockets is read with BPF (--detail owner)";
+    findings.push(Finding::of("transfers", transfers, offer.transfers.as_ref()));
     for (probe, broken) in &offer.call_probes {
         let works = format!("{}: every mutex call (--detail full)", probe.name());
         let broken = broken.as_ref().map(|why| format!("{}: {why}", probe.name()));

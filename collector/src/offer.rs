@@ -49,6 +49,10 @@ pub const HRTIMER_START: EventName = event("timer", "hrtimer_start");
 pub const FUTEX: [EventName; 2] =
     [event("syscalls", "sys_enter_futex"), event("syscalls", "sys_exit_futex")];
 
+/// Where every system call begins and ends.
+pub const SYSTEM_CALLS: [EventName; 2] =
+    [event("raw_syscalls", "sys_enter"), event("raw_syscalls", "sys_exit")];
+
 /// How every call of a mutex function can be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallProbe {
@@ -87,6 +91,10 @@ pub struct Offer {
     pub perf: Option<String>,
     /// Whether BPF programs can be loaded; else why not.
     pub bpf: Option<String>,
+    /// Whether calls on pipes and sockets can be seen; else why not.
+    pub transfers: Option<String>,
+    /// Numbers of [`SYSTEM_CALLS`].
+    pub system_calls: Option<[u16; 2]>,
     /// The ways to see every mutex call, the cheapest first, each with why it does not work.
     pub call_probes: Vec<(CallProbe, Option<String>)>,
     /// Addresses of the timer functions of sleepers and slices; empty when hidden.

@@ -14,6 +14,11 @@ const FIRST_ID: u16 = 60_000;
 pub(crate) enum ProgramSet {
     /// Reads the owner of a lock when a wait begins.
     Owners,
+    /// Sees the calls that move bytes through pipes and sockets.
+    Transfers {
+        /// Numbers of the events at which they run.
+        at: [u16; 2],
+    },
     /// Sees every mutex call.
     MutexCalls,
 }
@@ -56,6 +61,9 @@ impl OwnEvents {
             let (programs, kinds) = match set {
                 ProgramSet::Owners => {
                     (Programs::load_owner(&btf, first, &output)?, bpf::OWNER_EVENTS)
+                }
+                ProgramSet::Transfers { at } => {
+                    (Programs::load_transfers(&btf, first, &output, *at)?, bpf::TRANSFER_EVENTS)
                 }
                 ProgramSet::MutexCalls => {
                     (Programs::load_mutex_calls(&btf, first, &output)?, bpf::MUTEX_CALL_EVENTS)

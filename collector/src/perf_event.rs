@@ -6,7 +6,7 @@ use perf_event_open_sys::bindings as sys;
 use perf_event_open_sys::{ioctls, perf_event_open};
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -145,6 +145,19 @@ impl PerfEvent {
         .context("perf_event_open: the event cannot be switched on")
     }
 
+    /// Counts until it has taken so many more samples, and stops by itself then.
+    pub(crate) fn run_for(&self, samples: u64) -> Result<()> {
+        let samples = i32::try_from(samples).unwrap_or(i32::MAX);
+        call(|| {
+            #[expect(unsafe_code, reason = "an ioctl")]
+            // SAFETY: an open descriptor and a number.
+            unsafe {
+                ioctls::REFRESH(self.fd.as_raw_fd(), samples)
+            }
+        })
+        .context("perf_event_open: the event cannot be switched on for some samples")
+    }
+
     /// Ends counting.
     pub(crate) fn disable(&self) -> Result<()> {
         call(|| {
@@ -182,6 +195,43 @@ impl PerfEvent {
         io::Read::read_exact(&mut &file, &mut answer).ok()?;
         Some(u64::from_ne_bytes(*answer.last_chunk::<8>()?))
     }
+}
+
+/// Runs a BPF program whenever a tracepoint is met, on any CPU, as long as the event is open.
+///
+/// # Errors
+///
+/// The kernel's number, when it refuses.
+pub(crate) fn run_program(id: u16, program: BorrowedFd<'_>) -> Result<OwnedFd, i32> {
+    let number = |error: io::Error| error.raw_os_error().unwrap_or(libc::EIO);
+    let first = crate::describe::online_cpus().ok().and_then(|cpus| cpus.first().copied());
+    let mut attr = attribute(id, Tasks::Untold);
+    let event = match open(&mut attr, first.unwrap_or(0)) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            attr.read_format &= !u64::from(sys::PERF_FORMAT_LOST);
+            open(&mut attr, first.unwrap_or(0))
+        }
+        other => other,
+    }
+    .map_err(number)?;
+    let program = u32::try_from(program.as_raw_fd()).map_err(|_| libc::EBADF)?;
+    call(|| {
+        #[expect(unsafe_code, reason = "an ioctl")]
+        // SAFETY: two open descriptors, no memory.
+        unsafe {
+            ioctls::SET_BPF(event.as_raw_fd(), program)
+        }
+    })
+    .map_err(number)?;
+    call(|| {
+        #[expect(unsafe_code, reason = "an ioctl")]
+        // SAFETY: an open descriptor, no memory.
+        unsafe {
+            ioctls::ENABLE(event.as_raw_fd(), 0)
+        }
+    })
+    .map_err(number)?;
+    Ok(event)
 }
 
 fn open(attr: &mut sys::perf_event_attr, cpu: u32) -> io::Result<OwnedFd> {

@@ -190,7 +190,7 @@ fn engine(request: &Request, offer: &Offer) -> Result<Via, NoPlan> {
     }
 }
 
-/// The owners of locks are read from detail `owner` on.
+/// The owners of locks, and what goes through pipes and sockets, are read from detail `owner` on.
 ///
 /// Beside every mutex call they are worth having, for rwsems, but not indispensable.
 fn program_sets(
@@ -200,7 +200,19 @@ fn program_sets(
 ) -> Result<Vec<ProgramSet>, NoPlan> {
     match (detail, &offer.bpf) {
         (Detail::Contention, _) => Ok(Vec::new()),
-        (_, None) => Ok(vec![ProgramSet::Owners]),
+        (_, None) => {
+            let mut sets = vec![ProgramSet::Owners];
+            match (&offer.transfers, offer.system_calls) {
+                (None, Some(at)) => sets.push(ProgramSet::Transfers { at }),
+                (why, _) => {
+                    let why = why.as_deref().unwrap_or("this kernel has no raw_syscalls:sys_enter");
+                    remarks.push(format!(
+                        "what goes through pipes and sockets is not seen here: {why}"
+                    ));
+                }
+            }
+            Ok(sets)
+        }
         (Detail::Owner, Some(why)) => {
             Err(NoPlan::NoBpf { detail, what: "the owners of locks", why: why.clone() })
         }
@@ -321,6 +333,7 @@ mod tests {
             n_cpus: 8,
             call_probes: vec![(CallProbe::Fprobe, None), (CallProbe::Fentry, None)],
             timer_functions: vec![0x10, 0x20],
+            system_calls: Some([1, 2]),
             ..Offer::default()
         }
     }
@@ -367,7 +380,8 @@ mod tests {
         let of = |detail, offer: &Offer| plan(&Request { detail, ..request() }, offer);
         let sets = |detail| of(detail, &offer()).expect("a plan").program_sets;
         assert_eq!(sets(Detail::Contention), []);
-        assert_eq!(sets(Detail::Owner), [ProgramSet::Owners]);
+        let transfers = ProgramSet::Transfers { at: [1, 2] };
+        assert_eq!(sets(Detail::Owner), [ProgramSet::Owners, transfers]);
         let full = of(Detail::Full, &offer()).expect("a plan");
         assert_eq!(full.call_probes, [CallProbe::Fprobe, CallProbe::Fentry]);
         let no_bpf = Offer { bpf: Some("no BTF".to_owned()), ..offer() };

@@ -30,7 +30,7 @@ use wait::Waits;
 fn lost(what: LostWhat) -> NoteKind {
     match what {
         LostWhat::Events => NoteKind::LostEvents,
-        LostWhat::LockOwners => NoteKind::LostOwners,
+        LostWhat::OwnRecords => NoteKind::LostOwners,
     }
 }
 

@@ -26,6 +26,8 @@ mod section;
 mod sleep;
 mod steady;
 mod tick;
+mod transfer;
+mod transfer_cost;
 mod unbroken;
 mod unseen;
 mod wake;
@@ -43,6 +45,7 @@ pub use presence::{Presence, Turn};
 pub use programs::Choices;
 pub(crate) use programs::Programs;
 pub use rounds::Rounds;
+pub(crate) use transfer_cost::{OfSection, TransferCosts};
 pub(crate) use unbroken::Unbroken;
 use waker::Interrupts;
 pub(crate) use waker::Wakers;
@@ -58,7 +61,8 @@ use std::collections::BTreeMap;
 /// Total: what the trace leaves open is guessed and counted in the notes.
 #[must_use]
 pub fn extract(recording: &Recording, host: Option<&Host>) -> (Demand, BTreeMap<DemandNote, u64>) {
-    crate::History::read(recording, host, Cover::default()).demand(Choices::default())
+    crate::History::read(recording, host, Cover { buffers: true, ..Cover::default() })
+        .demand(Choices::default())
 }
 
 /// A dense index of a lock within one [`Demand`].
@@ -67,6 +71,18 @@ pub struct LockIndex(pub u32);
 
 impl LockIndex {
     /// The index into [`Demand::locks`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A dense index of a buffer within one [`Demand`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BufferIndex(pub u32);
+
+impl BufferIndex {
+    /// The index into [`Demand::buffers`].
     #[must_use]
     pub fn index(self) -> usize {
         self.0 as usize
@@ -116,6 +132,24 @@ pub enum Op {
         lock: LockIndex,
         /// 0 when acquired, else `-errno`.
         ret: i32,
+    },
+    /// Put bytes into a buffer; waits while it is full.
+    Put {
+        /// The pipe or socket.
+        buffer: BufferIndex,
+        /// How many.
+        bytes: u32,
+        /// It goes on with less where it would have to wait.
+        is_nonblocking: bool,
+    },
+    /// Take so many bytes out of a buffer; waits while it is empty.
+    Take {
+        /// The pipe or socket.
+        buffer: BufferIndex,
+        /// How many.
+        bytes: u32,
+        /// It goes on with less where it would have to wait.
+        is_nonblocking: bool,
     },
     /// Wake `target`: its next [`Op::Wait`] is over, whether it has begun or not.
     Wake {
@@ -296,6 +330,39 @@ pub struct DemandLock {
     pub has_preemption_points: bool,
 }
 
+/// A bounded buffer between tasks: a pipe, or one direction of a connected socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DemandBuffer {
+    /// Its address in the trace.
+    pub address: u64,
+    /// What it is.
+    pub kind: BufferKind,
+    /// The mutex that is held while bytes move, where it is known.
+    pub mutex: Option<LockIndex>,
+    /// Bytes in it when the recording begins.
+    pub filled: u32,
+}
+
+/// What holds the bytes of a buffer, and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BufferKind {
+    /// A pipe of so many pages (`pipe_inode_info::max_usage`).
+    Pipe {
+        /// Pages.
+        pages: u32,
+    },
+    /// The same in packet mode: each write has pages of its own.
+    Packets {
+        /// Pages.
+        pages: u32,
+    },
+    /// A stream socket that takes messages until so many bytes of memory are in use (`sk_sndbuf`).
+    Socket {
+        /// Bytes, the kernel's own for each message included.
+        room: u32,
+    },
+}
+
 /// Preemption models.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preemption {
@@ -355,6 +422,12 @@ pub struct Latencies {
     pub lock_sleep: Nanos,
     /// From the switch back to having the mutex.
     pub lock_wake: Nanos,
+    /// What a call on a pipe or socket does before it sleeps for bytes or room.
+    pub buffer_sleep: Nanos,
+    /// What it does behind that sleep, beside moving bytes.
+    pub buffer_wake: Nanos,
+    /// What it does to wake somebody who waits.
+    pub buffer_tell: Nanos,
 }
 
 /// Everything a replay needs.
@@ -366,6 +439,8 @@ pub struct Demand {
     pub tasks: Vec<TaskDemand>,
     /// Locks, indexed by [`LockIndex`].
     pub locks: Vec<DemandLock>,
+    /// Pipes and sockets, indexed by [`BufferIndex`].
+    pub buffers: Vec<DemandBuffer>,
     /// Affinities of the sidecar that the recording contradicts.
     pub odd_affinities: Vec<OddAffinity>,
     /// Cgroups, indexed by [`GroupIndex`]; parents stand before what is in them.

@@ -7,9 +7,13 @@
 
 use crate::assemble::Assemble;
 use crate::demand::{
-    Choices, Cover, DemandNote, Extract, Measures, Programs, Unbroken, Wakers, cpus,
+    Choices, Cover, DemandNote, Extract, Latencies, Measures, Programs, TransferCosts, Unbroken,
+    Wakers, cpus,
 };
-use crate::{CpuId, Demand, Event, Host, Recording, SchedEvent, TaskTracker, Timestamp, Trace};
+use crate::{
+    CpuId, Demand, Event, Host, Lost, LostWhat, Recording, SchedEvent, TaskTracker, Timestamp,
+    Trace,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a recording says, and what can be asked of it again and again.
@@ -27,10 +31,16 @@ impl History {
     /// Total: what the trace leaves open is noted, in the trace and with each demand.
     #[must_use]
     pub fn read(recording: &Recording, host: Option<&Host>, cover: Cover) -> Self {
+        // What is missing would be waited for without end.
+        let is_own = |lost: &&Lost| lost.what == LostWhat::OwnRecords;
+        let n_lost = recording.lost.iter().filter(is_own).count();
+        let cover = Cover { buffers: cover.buffers && n_lost == 0, ..cover };
         let mut wakers = Wakers::default();
         let mut unbroken = Unbroken::default();
+        let mut transfers = TransferCosts::default();
         let survey = Survey::of(recording, |event| {
             wakers.observe(event);
+            transfers.observe(event);
             unbroken.observe(event.at);
         });
         let (start, end) = unbroken.bounds();
@@ -38,7 +48,15 @@ impl History {
         let mut assembly = Assemble::new(recording, host, &survey);
         let mut measures = Measures::new(&recording.names, host);
         let mut programs = Extract::new(&recording.names, host, (start, survey.has_unlocks), cover);
+        if survey.has_transfers && n_lost > 0 {
+            programs.lost_transfers(n_lost as u64);
+        }
         programs.interrupts = wakers.finish();
+        let mut of_calls = Latencies::default();
+        if cover.buffers {
+            programs.of_section = transfers.finish(&mut of_calls);
+        }
+        programs.of_calls = of_calls;
         let mut n_left_out = 0;
         for event in &recording.events {
             tracker.observe(event);
@@ -53,6 +71,12 @@ impl History {
         }
         let cpus = cpus(recording, &survey.cpus, host);
         let (machine, latencies) = measures.finish(cpus, host);
+        let latencies = Latencies {
+            buffer_sleep: of_calls.buffer_sleep,
+            buffer_wake: of_calls.buffer_wake,
+            buffer_tell: of_calls.buffer_tell,
+            ..latencies
+        };
         let tasks = tracker.tasks().to_vec();
         let trace = assembly.finish(tracker);
         let programs =
@@ -90,6 +114,7 @@ pub(crate) struct Survey {
     pub(crate) start: Timestamp,
     pub(crate) has_waking: bool,
     pub(crate) has_unlocks: bool,
+    pub(crate) has_transfers: bool,
     pub(crate) shows_donors: bool,
     pub(crate) cpus: BTreeSet<CpuId>,
 }
@@ -106,6 +131,7 @@ impl Survey {
             }
             match event.kind {
                 SchedEvent::Waking(_) => survey.has_waking = true,
+                SchedEvent::TransferBegin { .. } => survey.has_transfers = true,
                 SchedEvent::MutexUnlock { .. } => survey.has_unlocks = true,
                 SchedEvent::Donor { .. } => survey.shows_donors = true,
                 _ => {}

@@ -29,8 +29,8 @@ pub use response::Response;
 pub use task::{CpuSet, TaskId, TaskInfo, TaskTracker, nice_of_prio};
 pub use trace::{Lock, Task, Trace};
 pub use trace_formats::{
-    Context, CpuId, Event, FormatInfo, HasReturn, Host, HostGroup, HostTask, LockFlags, LockHolder,
-    LockId, Lost, LostWhat, NameId, Names, Nanos, OwnerBits, PrevState, Recording, SchedEvent,
-    SchedPolicy, Tid, Timestamp, WakeFields,
+    BufferId, BufferSize, Context, CpuId, Event, FormatInfo, HasReturn, Host, HostGroup, HostTask,
+    LockFlags, LockHolder, LockId, Lost, LostWhat, NameId, Names, Nanos, OwnerBits, PrevState,
+    Recording, SchedEvent, SchedPolicy, Tid, Timestamp, Transfer, WakeFields,
 };
 pub use wakeup::Wakeup;

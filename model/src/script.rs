@@ -8,7 +8,7 @@ mod rounds;
 mod sched;
 mod write;
 
-use crate::demand::{Demand, GroupIndex, LockIndex};
+use crate::demand::{BufferIndex, Demand, GroupIndex, LockIndex};
 use crate::{LockId, TaskId, Tid};
 use std::fmt;
 
@@ -43,6 +43,15 @@ fn usual_tid(n: usize) -> Tid {
 /// Where lock n lies, unless the script says otherwise: a cache line apart in a made-up heap.
 fn usual_address(n: usize) -> LockId {
     LockId(0xffff_8880_0000_0000 + 64 * n as u64)
+}
+
+/// Where buffer n lies, unless the script says otherwise.
+fn usual_buffer(n: usize) -> u64 {
+    0xffff_8890_0000_0000 + 256 * n as u64
+}
+
+fn buffer_index(n: usize) -> BufferIndex {
+    BufferIndex(u32::try_from(n).expect("a script has fewer than 2^32 buffers"))
 }
 
 fn task_id(n: usize) -> TaskId {

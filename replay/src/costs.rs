@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// Costs of scheduling, in nanoseconds. All zero by default: the golden scenarios are exact at zero.
 ///
-/// The first seven are measured in each recording (`model::demand::Latencies`). The others have no
+/// The first ten are measured in each recording (`model::demand::Latencies`). The others have no
 /// trace of their own there: what they cost in the recording is part of the programs' times, so
 /// they stand for what a policy adds to it, and are zero unless a user sets them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,12 @@ pub struct Costs {
     pub lock_sleep: u64,
     /// What a task does between coming back from there and having the mutex.
     pub lock_wake: u64,
+    /// What a call on a pipe or socket does before it sleeps for bytes or room.
+    pub buffer_sleep: u64,
+    /// What it does behind that sleep, beside moving bytes.
+    pub buffer_wake: u64,
+    /// What it does to wake somebody who waits.
+    pub buffer_tell: u64,
     /// What a switch costs the task that comes to the CPU. `perf bench sched pipe` measures it.
     pub switch: u64,
     /// On top for a task that last ran on another CPU of the same cache. The kernel holds a task
@@ -46,7 +52,7 @@ pub struct Costs {
 impl Costs {
     /// Every cost by the name users type, with its value.
     #[must_use]
-    pub fn all(&self) -> [(&'static str, u64); 15] {
+    pub fn all(&self) -> [(&'static str, u64); 18] {
         [
             ("wake-busy", self.wake_busy),
             ("wake-idle", self.wake_idle),
@@ -55,6 +61,9 @@ impl Costs {
             ("lock-contended", self.lock_contended),
             ("lock-sleep", self.lock_sleep),
             ("lock-wake", self.lock_wake),
+            ("buffer-sleep", self.buffer_sleep),
+            ("buffer-wake", self.buffer_wake),
+            ("buffer-tell", self.buffer_tell),
             ("switch", self.switch),
             ("migration", self.migration),
             ("far-migration", self.far_migration),
@@ -80,6 +89,9 @@ impl Costs {
             "lock-contended" => &mut self.lock_contended,
             "lock-sleep" => &mut self.lock_sleep,
             "lock-wake" => &mut self.lock_wake,
+            "buffer-sleep" => &mut self.buffer_sleep,
+            "buffer-wake" => &mut self.buffer_wake,
+            "buffer-tell" => &mut self.buffer_tell,
             "switch" => &mut self.switch,
             "migration" => &mut self.migration,
             "far-migration" => &mut self.far_migration,
@@ -142,7 +154,7 @@ mod tests {
         }
         assert_eq!(
             costs.all().map(|(_, ns)| ns),
-            [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
+            [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18]
         );
         assert!("switch".parse::<Cost>().is_err());
         assert!("switch=-1".parse::<Cost>().is_err());

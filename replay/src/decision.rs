@@ -20,6 +20,8 @@ pub enum Rule {
     ProgramOver,
     /// The program wakes somebody.
     ProgramWakes,
+    /// Bytes or room in a buffer end a wait for them.
+    BufferMoves,
     /// A timer or a device ends a sleep.
     SleepEnds,
     /// A signal ends a wait for a lock.
@@ -28,6 +30,8 @@ pub enum Rule {
     LockReleased,
     /// A waiter for a lock goes to sleep.
     LockSleeps,
+    /// A call waits for bytes or room.
+    BufferSleeps,
     /// A waiter for a lock spins.
     LockSpins,
     /// A lock is free when it is asked for: nobody waits.
@@ -117,10 +121,12 @@ impl Rule {
             Self::ProgramSleeps => ("the program sleeps", "the demand"),
             Self::ProgramOver => ("the program is over, or the replay", "the demand"),
             Self::ProgramWakes => ("the program wakes", "the demand"),
+            Self::BufferMoves => ("bytes or room in a pipe or socket", "pipe_read(), pipe_write()"),
             Self::SleepEnds => ("a sleep ends", "the demand"),
             Self::Signalled => ("a signal ends a wait", "signal_wake_up()"),
             Self::LockReleased => ("a released lock wakes", "__mutex_unlock_slowpath()"),
             Self::LockSleeps => ("a waiter sleeps", "__mutex_lock_common()"),
+            Self::BufferSleeps => ("a wait for bytes or room", "pipe_read(), pipe_write()"),
             Self::LockSpins => ("a waiter spins", "mutex_optimistic_spin()"),
             Self::LockFree => ("the lock is free", "__mutex_trylock_fast()"),
             Self::LockTaken => ("a free lock is taken (steal)", "__mutex_trylock()"),

@@ -7,6 +7,7 @@
 
 mod affine;
 mod balance;
+mod buffer;
 mod costs;
 mod decision;
 mod dice;

@@ -389,7 +389,7 @@ impl Engine<'_> {
                 self.run_program(cpu);
                 self.n_spinning -= 1;
                 self.lock_acquired(cpu, t, lock, Rule::LockTakenSpinning);
-                self.next_op(t);
+                self.locked(t);
             }
             Spin::OwnerLeft | Spin::Preempted => {
                 self.run_program(cpu);
@@ -414,7 +414,7 @@ impl Engine<'_> {
         if outcome == Spin::Acquired {
             self.set_phase(t, Phase::Program);
             self.emit_end(cpu, lock, Rule::LockTakenSpinning);
-            self.next_op(t);
+            self.locked(t);
         } else {
             self.set_phase(t, Phase::Enqueue(lock));
         }

@@ -79,24 +79,25 @@ impl Engine<'_> {
                 self.set_phase(t, Phase::Program);
                 self.load_op(t);
                 self.release(cpu, t, lock, decided);
+                self.give_notice(cpu, t);
                 self.leave_kernel(cpu);
                 true
             }
             Phase::Enqueue(lock) => {
                 if self.lock_enqueue(cpu, t, lock) {
-                    self.next_op(t);
+                    self.locked(t);
                 }
                 true
             }
             Phase::Waiting(lock) => {
                 if self.lock_resume(cpu, t, lock) {
-                    self.next_op(t);
+                    self.locked(t);
                 }
                 true
             }
             Phase::Requeue(lock) => {
                 if self.lock_requeue(cpu, t, lock) {
-                    self.next_op(t);
+                    self.locked(t);
                 }
                 true
             }
@@ -111,6 +112,14 @@ impl Engine<'_> {
     pub(crate) fn next_op(&mut self, t: T) {
         self.tasks[t as usize].pc += 1;
         self.load_op(t);
+    }
+
+    /// It has the lock: the program goes on, or the call that had let go of it.
+    pub(crate) fn locked(&mut self, t: T) {
+        if std::mem::take(&mut self.tasks[t as usize].call.relocks) {
+            return;
+        }
+        self.next_op(t);
     }
 
     /// Sets the CPU time of a compute op when the program reaches it.
@@ -172,20 +181,15 @@ impl Engine<'_> {
                 self.next_op(t);
             }
             Op::BusyWait(span) => return self.busy_wait(t, span),
-            Op::LockInterruptible(lock) => {
-                self.tasks[t as usize].interruptible = true;
-                if self.lock(cpu, t, lock) {
-                    self.next_op(t);
-                }
-            }
             Op::Signal { target } => {
                 self.next_op(t);
                 if let Ok(p) = T::try_from(target.index()) {
                     self.signal(p, Waker::Task(cpu));
                 }
             }
-            Op::Lock(lock) => {
-                self.tasks[t as usize].interruptible = false;
+            Op::Lock(lock) | Op::LockInterruptible(lock) => {
+                let interruptible = matches!(op, Op::LockInterruptible(_));
+                self.tasks[t as usize].interruptible = interruptible;
                 if self.lock(cpu, t, lock) {
                     self.next_op(t);
                 }
@@ -197,8 +201,12 @@ impl Engine<'_> {
             Op::Unlock(lock) => {
                 self.next_op(t);
                 self.unlock(cpu, t, lock);
+                if self.task(t).phase == Phase::Program {
+                    self.give_notice(cpu, t);
+                }
                 self.leave_kernel(cpu);
             }
+            Op::Put { .. } | Op::Take { .. } => self.transfer(cpu, t, op),
             Op::Wake { target } => {
                 self.next_op(t);
                 self.wake_target(target, Waker::Task(cpu));

@@ -42,6 +42,7 @@ impl Engine<'_> {
             cause = match self.task(p).phase {
                 Phase::Waiting(_) => Rule::LockSleeps,
                 Phase::Done => Rule::ProgramOver,
+                Phase::Program if self.task(p).call.is_behind_wait() => Rule::BufferSleeps,
                 _ => Rule::ProgramSleeps,
             };
             self.try_to_block(cpu, p);
@@ -58,6 +59,9 @@ impl Engine<'_> {
         let mut work = std::mem::take(&mut self.cpus[cpu].pick_work);
         if prev_state == PrevState::Uninterruptible && cause == Rule::LockSleeps {
             work += self.costs.lock_sleep;
+        }
+        if cause == Rule::BufferSleeps {
+            work += self.costs.buffer_sleep;
         }
         if prev != next {
             work += next.map_or(0, |t| self.arrival_cost(cpu, t));
@@ -229,7 +233,9 @@ impl Engine<'_> {
             Some(_) => c.migration,
         };
         let takes_lock = matches!(self.task(t).phase, Phase::Waiting(_));
-        c.switch + moved + if takes_lock { c.lock_wake } else { 0 }
+        let in_call = self.task(t).call.is_behind_wait();
+        let lock = if takes_lock { c.lock_wake } else { 0 };
+        c.switch + moved + lock + if in_call { c.buffer_wake } else { 0 }
     }
 
     fn switch(

@@ -99,7 +99,7 @@ impl Engine<'_> {
         self.record_wakee(this, p);
         let mut target = prev;
         if this != prev && self.allowed(p, this) && !self.wakes_wide(this, p) {
-            target = self.wake_affine(p, prev, this);
+            target = self.wake_affine(p, prev, waker);
         }
         self.select_idle_sibling(p, prev, target)
     }
@@ -125,18 +125,40 @@ impl Engine<'_> {
         is_wide(waker, wakee, u32::try_from(factor).unwrap_or(u32::MAX))
     }
 
-    fn wake_affine(&self, p: T, prev: usize, this: usize) -> usize {
+    /// # Source
+    ///
+    /// Kernel model 4.2; `wake_affine_idle` and `wake_affine_weight` in `kernel/sched/fair.c`.
+    fn wake_affine(&self, p: T, prev: usize, waker: Waker) -> usize {
+        let this = waker.cpu();
+        let sync = matches!(waker, Waker::Sync(_));
         if self.is_idle(this) && self.shares_cache(this, prev) {
             return if self.is_idle(prev) { prev } else { this };
+        }
+        if sync && self.n_awake(this) == 1 {
+            return this;
         }
         if self.is_idle(prev) {
             return prev;
         }
         let own = i128::from(self.task(p).fair.load.value());
         let load = |cpu: usize| i128::from(self.cpus[cpu].load.value());
-        let here = (load(this) + own) * 100;
-        let there = (load(prev) - own) * (100 + (117 - 100) / 2);
+        let mut at_waker = load(this);
+        if sync && let Some(w) = self.cpus[this].running {
+            let of_waker = i128::from(self.task(w).fair.load.value());
+            if of_waker > at_waker {
+                return this;
+            }
+            at_waker -= of_waker;
+        }
+        let here = (at_waker + own) * 100;
+        let there = (load(prev) - own) * (100 + (117 - 100) / 2) + i128::from(sync);
         if here < there { this } else { prev }
+    }
+
+    /// Tasks queued on a CPU, those aside that sleep and have lag to work off.
+    fn n_awake(&self, cpu: usize) -> usize {
+        let delayed = self.cpus[cpu].fair.tree.values().filter(|&&t| self.task(t).delayed).count();
+        (self.cpus[cpu].n_running as usize).saturating_sub(delayed)
     }
 
     /// Kernel model 4.3.

@@ -143,6 +143,9 @@ pub(crate) struct Task {
     pub rr_left: u32,
     pub fair: FairEntity,
     pub dl: DeadlineEntity,
+    /// The call that moves bytes, and whom it has to tell.
+    pub call: crate::buffer::Call,
+    pub notice: Option<crate::buffer::Notice>,
     /// Wakes that have arrived before their wait.
     pub wakes_early: u32,
     /// In an [`Op::Wait`], to be ended by an [`Op::Wake`].

@@ -12,6 +12,8 @@ use model::{Context, SchedEvent};
 pub(crate) enum Waker {
     /// The task running on this CPU.
     Task(usize),
+    /// The same, and it says that it will soon sleep (`WF_SYNC`).
+    Sync(usize),
     /// A timer or device interrupt on this CPU.
     Interrupt(usize),
 }
@@ -28,13 +30,13 @@ enum From {
 impl Waker {
     pub(crate) fn cpu(self) -> usize {
         match self {
-            Self::Task(cpu) | Self::Interrupt(cpu) => cpu,
+            Self::Task(cpu) | Self::Sync(cpu) | Self::Interrupt(cpu) => cpu,
         }
     }
 
     fn context(self) -> Context {
         match self {
-            Self::Task(_) => Context::Task,
+            Self::Task(_) | Self::Sync(_) => Context::Task,
             Self::Interrupt(_) => Context::HardIrq,
         }
     }

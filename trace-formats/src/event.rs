@@ -56,6 +56,36 @@ impl LockFlags {
     }
 }
 
+/// A pipe or one direction of a socket: its address, and its inode's number where an address may be
+/// used again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BufferId {
+    /// `struct pipe_inode_info`, or the `struct sock` that receives.
+    pub address: u64,
+    /// The low half of a pipe's inode number; 0 for a socket.
+    pub inode: u32,
+}
+
+/// Which way a call moves bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transfer {
+    /// Into the buffer.
+    Put,
+    /// Out of it.
+    Take,
+}
+
+/// What a buffer is, and how much fits into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BufferSize {
+    /// A pipe of so many pages (`max_usage`).
+    Pages(u32),
+    /// A pipe of so many pages in packet mode: each write has pages of its own (`O_DIRECT`).
+    Packets(u32),
+    /// A socket whose sender may use so many bytes of memory (`sk_sndbuf`).
+    Room(u32),
+}
+
 /// The task that owns a lock, as the recorder found it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LockHolder {
@@ -216,6 +246,29 @@ pub enum SchedEvent {
         owner: Option<LockHolder>,
         /// What else the owner word says.
         bits: OwnerBits,
+    },
+    /// `resched:transfer_begin`, our own recorder's: a system call that moves bytes through a pipe or
+    /// a connected stream socket begins.
+    TransferBegin {
+        /// The pipe or socket.
+        buffer: BufferId,
+        /// Into it or out of it.
+        way: Transfer,
+        /// What it is and how much fits into it.
+        size: BufferSize,
+        /// Bytes asked for; of calls with several areas of memory it says nothing.
+        count: u32,
+        /// It returns at once where it would have to wait (`O_NONBLOCK`).
+        is_nonblocking: bool,
+        /// The mutex that is held while bytes move, when there is one.
+        mutex: Option<LockId>,
+    },
+    /// `resched:transfer_end`: that call is over.
+    TransferEnd {
+        /// The pipe or socket.
+        buffer: BufferId,
+        /// Bytes moved, else `-errno`.
+        ret: i32,
     },
     /// Entry of `mutex_lock` and its interruptible and killable forms (detail `full`).
     ///

@@ -28,7 +28,8 @@ mod wrapper;
 
 pub use error::{Error, ErrorKind, Position};
 pub use event::{
-    Context, Event, HasReturn, LockFlags, LockHolder, OwnerBits, SchedEvent, WakeFields,
+    BufferId, BufferSize, Context, Event, HasReturn, LockFlags, LockHolder, OwnerBits, SchedEvent,
+    Transfer, WakeFields,
 };
 pub use ftrace_text::write_ftrace_text;
 pub use host::{Host, HostCache, HostGroup, HostTask, SchedPolicy, Unreadable};

@@ -21,7 +21,7 @@ pub enum LostWhat {
     #[default]
     Events,
     /// Nothing but `resched:lock_owner`, which has a buffer of its own: the schedule is whole.
-    LockOwners,
+    OwnRecords,
 }
 
 /// Events that the kernel or the recorder dropped.

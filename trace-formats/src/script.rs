@@ -23,6 +23,7 @@
 //!                     known; one number for all CPUs, or one for each
 //! latency wake-busy 0.012 wake-idle 0.02 wake-deep 0.03 slice-end 0.01    default 0 each
 //! latency lock-contended 0.002 lock-sleep 0.004 lock-wake 0.003
+//! latency buffer-sleep 0.001 buffer-wake 0.001 buffer-tell 0.001
 //! assumed "HZ=1000"   what is only assumed of this machine; for people
 //! start 39623617.5    when the schedule begins on the trace's clock; default 0
 //! end 20              the drawn part ends here; for endless tasks. It is on the same clock
@@ -32,6 +33,8 @@
 //! mutex m preempted   holders are preempted, also where the kernel is not preemptible
 //! rwsem m flags read  as `contention_begin` names it: spin, read, write, rt, percpu, mutex, with `+`
 //! group g weight 200  a cgroup and its cpu.weight; `group h in g weight 50` is one in g
+//! pipe p 16 pages     a pipe; default 16 pages; `packets` instead of `pages` is one in packet mode. `socket s 212992 bytes` is one direction of a stream
+//!                     socket; `mutex m` is held while bytes move, `filled N` are in it at the start
 //! not yet: REASON     what is missing before this scenario can run
 //! ```
 //!
@@ -62,7 +65,7 @@
 //! class), `parent TASK`, and `ended` for a task whose end is recorded.
 //!
 //! Steps are `run T`, `lock M`, `lock-interruptible M`, `trylock M`, `trylock-failed M`, `unlock M`,
-//! `sleep T`, `sleep-until T`, `sleep-every PERIOD RELEASE`,
+//! `put BUFFER BYTES [nonblocking]`, `take BUFFER BYTES [nonblocking]`, `sleep T`, `sleep-until T`, `sleep-every PERIOD RELEASE`,
 //! `sleep-ticks N after T`, `busy-wait T`, `wait`, `wake TASK`, `signal TASK`,
 //! `fork TASK`, `set CLASS`, `keep-affinity`, `yield`, `exit`. A failed `trylock` skips
 //! its `unlock`, and nothing else; a `lock-interruptible` that a signal ends skips all up to its
@@ -99,6 +102,7 @@
 //! task obtains the lock; `charged TASK TIME ...`, CPU time spent on each task's scheduling
 //! context; `moves TASK FROM>TO@TIME ...`, its changes of runqueue. A block ends at a blank line.
 
+mod buffer;
 mod class;
 mod cpus;
 mod expectation;
@@ -116,13 +120,14 @@ mod tests;
 mod word;
 mod write;
 
+pub use buffer::{Buffer, BufferKind};
 pub use class::{Class, Parameters};
 pub use cpus::CpuList;
 pub use lock::Lock;
 pub use machine::{Latencies, Machine, Preemption, Sharing};
 pub use millis::Millis;
 pub use parse::parse;
-pub use step::{Asleep, Mark, Step};
+pub use step::{Asleep, Blocking, Mark, Step};
 pub use task::{Allowed, FairPlace, Priority, Start, Task};
 
 use crate::CpuId;
@@ -138,6 +143,8 @@ pub struct Script {
     pub groups: Vec<Group>,
     /// Its locks: those with a line of their own, then others in the order of their first mention.
     pub locks: Vec<Lock>,
+    /// Its pipes and sockets.
+    pub buffers: Vec<Buffer>,
     /// Why it cannot run yet.
     pub not_yet: Option<String>,
     /// What each policy must answer.

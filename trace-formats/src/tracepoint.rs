@@ -4,8 +4,8 @@ use crate::bytes::Endian;
 use crate::layout::{Field, Layout};
 use crate::task_state::StateTable;
 use crate::{
-    Context, CpuId, Event, HasReturn, LockFlags, LockHolder, LockId, NameId, Names, OwnerBits,
-    SchedEvent, Tid, Timestamp, WakeFields,
+    BufferId, BufferSize, Context, CpuId, Event, HasReturn, LockFlags, LockHolder, LockId, NameId,
+    Names, OwnerBits, SchedEvent, Tid, Timestamp, Transfer, WakeFields,
 };
 use std::collections::BTreeMap;
 
@@ -47,23 +47,100 @@ struct Tracepoint {
 #[derive(Clone, Debug)]
 enum Decode {
     Other,
-    Switch { comm: [Field; 2], pid: [Field; 2], prio: [Field; 2], state: Field, states: StateTable },
-    Wake { kind: fn(WakeFields) -> SchedEvent, comm: Field, pid: Field, prio: Field, cpu: Field },
-    Migrate { comm: Field, pid: Field, prio: Field, orig: Field, dest: Field },
-    Fork { comm: [Field; 2], pid: [Field; 2] },
-    Exec { pid: Field, old_pid: Field },
-    Exit { comm: Field, pid: Field, prio: Field },
-    PiSetprio { comm: Field, pid: Field, old: Field, new: Field },
-    StatRuntime { pid: Field, runtime: Field },
-    Begin { lock: Field, flags: Field },
-    End { lock: Field, ret: Field },
-    Release { lock: Field },
-    Owner { lock: Field, word: Field, flags: Field, holder: [Field; 4] },
-    MutexLock { lock: Field, has_return: HasReturn },
-    MutexLockReturn { lock: Field, ret: Field },
-    MutexTrylock { lock: Field, ret: Field },
-    MutexUnlock { lock: Field },
-    Hrtimer { timer: Field, function: Field, expires: Field },
+    Switch {
+        comm: [Field; 2],
+        pid: [Field; 2],
+        prio: [Field; 2],
+        state: Field,
+        states: StateTable,
+    },
+    Wake {
+        kind: fn(WakeFields) -> SchedEvent,
+        comm: Field,
+        pid: Field,
+        prio: Field,
+        cpu: Field,
+    },
+    Migrate {
+        comm: Field,
+        pid: Field,
+        prio: Field,
+        orig: Field,
+        dest: Field,
+    },
+    Fork {
+        comm: [Field; 2],
+        pid: [Field; 2],
+    },
+    Exec {
+        pid: Field,
+        old_pid: Field,
+    },
+    Exit {
+        comm: Field,
+        pid: Field,
+        prio: Field,
+    },
+    PiSetprio {
+        comm: Field,
+        pid: Field,
+        old: Field,
+        new: Field,
+    },
+    StatRuntime {
+        pid: Field,
+        runtime: Field,
+    },
+    Begin {
+        lock: Field,
+        flags: Field,
+    },
+    End {
+        lock: Field,
+        ret: Field,
+    },
+    Release {
+        lock: Field,
+    },
+    Owner {
+        lock: Field,
+        word: Field,
+        flags: Field,
+        holder: [Field; 4],
+    },
+    TransferBegin {
+        buffer: Field,
+        mutex: Field,
+        inode: Field,
+        size: Field,
+        count: Field,
+        flags: Field,
+    },
+    TransferEnd {
+        buffer: Field,
+        inode: Field,
+        ret: Field,
+    },
+    MutexLock {
+        lock: Field,
+        has_return: HasReturn,
+    },
+    MutexLockReturn {
+        lock: Field,
+        ret: Field,
+    },
+    MutexTrylock {
+        lock: Field,
+        ret: Field,
+    },
+    MutexUnlock {
+        lock: Field,
+    },
+    Hrtimer {
+        timer: Field,
+        function: Field,
+        expires: Field,
+    },
 }
 
 impl Tracepoints {
@@ -226,6 +303,17 @@ fn decoder(layout: &Layout) -> Option<Decode> {
             flags: f("flags")?,
             holder: [f("owner_pid")?, f("owner_prio")?, f("owner_on_cpu")?, f("owner_cpu")?],
         },
+        "transfer_begin" => Decode::TransferBegin {
+            buffer: f("buffer")?,
+            mutex: f("mutex")?,
+            inode: f("inode")?,
+            size: f("size")?,
+            count: f("count")?,
+            flags: f("flags")?,
+        },
+        "transfer_end" => {
+            Decode::TransferEnd { buffer: f("buffer")?, inode: f("inode")?, ret: f("ret")? }
+        }
         "hrtimer_start" => Decode::Hrtimer {
             timer: f("hrtimer")?,
             function: f("function")?,
@@ -234,6 +322,42 @@ fn decoder(layout: &Layout) -> Option<Decode> {
         name => return mutex_call(name, &f),
     };
     Some(decode)
+}
+
+fn buffer_id(address: u64, inode: u64) -> Option<BufferId> {
+    Some(BufferId { address, inode: u32::try_from(inode).ok()? })
+}
+
+/// A call on a pipe or socket; `flags` are those of our recorder.
+pub(crate) fn transfer_begin(
+    buffer: BufferId,
+    mutex: u64,
+    size: u32,
+    count: u32,
+    flags: u32,
+) -> SchedEvent {
+    /// The call puts.
+    const PUT: u32 = 1;
+    /// It is a socket.
+    const SOCKET: u32 = 2;
+    /// A pipe in packet mode.
+    const PACKETS: u32 = 4;
+    /// It does not wait.
+    const NONBLOCKING: u32 = 8;
+    SchedEvent::TransferBegin {
+        buffer,
+        way: if flags & PUT != 0 { Transfer::Put } else { Transfer::Take },
+        size: if flags & SOCKET != 0 {
+            BufferSize::Room(size)
+        } else if flags & PACKETS != 0 {
+            BufferSize::Packets(size)
+        } else {
+            BufferSize::Pages(size)
+        },
+        count,
+        is_nonblocking: flags & NONBLOCKING != 0,
+        mutex: Some(LockId(mutex)).filter(|mutex| mutex.0 != 0),
+    }
 }
 
 /// The dynamic events of detail `full`.
@@ -342,6 +466,17 @@ impl Decode {
                     bits: OwnerBits::of_word(word.unsigned(r, e)?),
                 }
             }
+            Self::TransferBegin { buffer, mutex, inode, size, count, flags } => transfer_begin(
+                buffer_id(buffer.unsigned(r, e)?, inode.unsigned(r, e)?)?,
+                mutex.unsigned(r, e)?,
+                u32::try_from(size.unsigned(r, e)?).ok()?,
+                u32::try_from(count.unsigned(r, e)?).ok()?,
+                u32::try_from(flags.unsigned(r, e)?).ok()?,
+            ),
+            Self::TransferEnd { buffer, inode, ret } => SchedEvent::TransferEnd {
+                buffer: buffer_id(buffer.unsigned(r, e)?, inode.unsigned(r, e)?)?,
+                ret: ret.int(r, e)?,
+            },
             Self::MutexLock { lock: l, has_return } => {
                 SchedEvent::MutexLock { lock: lock(l)?, has_return: *has_return }
             }

@@ -166,6 +166,9 @@ fn calibrated(demand: &Demand) -> String {
         ("lock-contended", l.lock_contended),
         ("lock-sleep", l.lock_sleep),
         ("lock-wake", l.lock_wake),
+        ("buffer-sleep", l.buffer_sleep),
+        ("buffer-wake", l.buffer_wake),
+        ("buffer-tell", l.buffer_tell),
     ];
     let costs = costs.map(|(name, ns)| format!("{name}={}", ns.0)).join(",");
     let _ = writeln!(text, "calibrated:    --cost {costs} (nanoseconds)");
@@ -198,6 +201,9 @@ fn calibrated_json(demand: &Demand) -> Value {
         "lock_contended_ns": l.lock_contended.0,
         "lock_sleep_ns": l.lock_sleep.0,
         "lock_wake_ns": l.lock_wake.0,
+        "buffer_sleep_ns": l.buffer_sleep.0,
+        "buffer_wake_ns": l.buffer_wake.0,
+        "buffer_tell_ns": l.buffer_tell.0,
         "newidle_of_1024": m.newidle_of_cpu,
         "steadiest_permille": demand.steadiest_permille(),
         "hz": m.hz,

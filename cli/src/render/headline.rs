@@ -161,7 +161,7 @@ pub(crate) fn assumptions(verdict: &Verdict) -> Vec<String> {
             ms(c.lock_wake)
         ));
     }
-    let set: Vec<String> = c.all()[7..]
+    let set: Vec<String> = c.all()[10..]
         .iter()
         .filter(|(_, ns)| *ns > 0)
         .map(|(name, ns)| format!("{name} {ns} ns"))

@@ -287,7 +287,7 @@ fn info_says_what_is_calibrated() {
     let run = resched(&scratch("calibrated"), &["info", &file]);
     let lines: Vec<&str> = run.out.lines().filter(|l| l.starts_with("calibrated")).collect();
     expect![[r#"
-        calibrated:    --cost wake-busy=19480,wake-idle=15976,wake-deep=16004,slice-end=14256,lock-contended=0,lock-sleep=10860,lock-wake=7548 (nanoseconds)
+        calibrated:    --cost wake-busy=19480,wake-idle=15976,wake-deep=16004,slice-end=14256,lock-contended=0,lock-sleep=10860,lock-wake=7548,buffer-sleep=0,buffer-wake=0,buffer-tell=0 (nanoseconds)
         calibrated:    the steadiest loop varies by 0.6 %"#]].assert_eq(&lines.join("\n"));
     let json = json(&["info", &file, "--json"]);
     assert_eq!(json["calibrated"]["hz"], 1000);

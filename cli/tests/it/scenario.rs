@@ -75,7 +75,7 @@ fn info_says_what_it_is() {
             can be asked:  its schedule under none (`analyze`, `explain`, `compare`)
             cannot:        what a recording says (`--policy recorded`, `--against recorded`, `--diverge`)
             expected:      schedules under none
-            calibrated:    --cost wake-busy=0,wake-idle=0,wake-deep=0,slice-end=0,lock-contended=0,lock-sleep=0,lock-wake=0 (nanoseconds)
+            calibrated:    --cost wake-busy=0,wake-idle=0,wake-deep=0,slice-end=0,lock-contended=0,lock-sleep=0,lock-wake=0,buffer-sleep=0,buffer-wake=0,buffer-tell=0 (nanoseconds)
             calibrated:    work taken before going idle: CPU 0 100 %
         "#]],
     );
@@ -89,6 +89,9 @@ fn info_says_what_it_is() {
               "begin_ns": 0,
               "calibrated": {
                 "assumed": [],
+                "buffer_sleep_ns": 0,
+                "buffer_tell_ns": 0,
+                "buffer_wake_ns": 0,
                 "hz": 1000,
                 "lock_contended_ns": 0,
                 "lock_sleep_ns": 0,
@@ -266,7 +269,7 @@ fn a_broken_one_is_refused_with_its_line() {
         b"cpus 2\n\nL  run 4\n    rnu 3\n",
         &expect![[r#"
             exit 2
-            resched: a.sched: at line 4: `rnu` is unknown; attributes are fair, batch, idle, nice, fifo, rr, dl, stop, params, slice, cpu, allowed, at-first, at, asleep, forked, in, holds, vruntime, deadline, lag, comm, tid, prio, parent, ended, until, as-recorded; steps are run, busy-wait, lock, lock-interruptible, trylock, trylock-failed, unlock, contend, contended, keep-affinity, sleep, sleep-until, sleep-ticks, sleep-every, wait, wake, signal, fork, set, yield, exit, round, round-once, may-end, rounds-over, ...; docs/scenarios.md shows how scenarios are written
+            resched: a.sched: at line 4: `rnu` is unknown; attributes are fair, batch, idle, nice, fifo, rr, dl, stop, params, slice, cpu, allowed, at-first, at, asleep, forked, in, holds, vruntime, deadline, lag, comm, tid, prio, parent, ended, until, as-recorded; steps are run, busy-wait, lock, lock-interruptible, trylock, trylock-failed, unlock, put, take, contend, contended, keep-affinity, sleep, sleep-until, sleep-ticks, sleep-every, wait, wake, signal, fork, set, yield, exit, round, round-once, may-end, rounds-over, ...; docs/scenarios.md shows how scenarios are written
         "#]],
     );
     broken(

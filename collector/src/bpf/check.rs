@@ -16,6 +16,8 @@ pub struct Check {
     pub types: Result<(), BpfError>,
     /// Whether [`Programs::load_owner`] and attaching it work.
     pub owner: Result<(), BpfError>,
+    /// Whether [`Programs::load_transfers`] and attaching them work.
+    pub transfers: Result<(), BpfError>,
     /// Whether [`Programs::load_mutex_calls`] and attaching them work; if so, the functions
     /// whose calls would not be seen because the kernel does not have them.
     pub mutex_calls: Result<Vec<&'static str>, BpfError>,
@@ -23,23 +25,28 @@ pub struct Check {
 
 /// Loads and attaches every program for a moment; nothing stays in the kernel.
 ///
-/// `btf_path` is usually [`KERNEL_BTF`](super::KERNEL_BTF). The error in each part of the
+/// `btf_path` is usually [`KERNEL_BTF`](super::KERNEL_BTF); `system_calls` are the numbers of
+/// `raw_syscalls:sys_enter` and `sys_exit`, where the kernel has them. The error in each part of the
 /// answer says what failed, the kernel's error number, and the way out.
 #[must_use]
-pub fn check(btf_path: &Path) -> Check {
+pub fn check(btf_path: &Path, system_calls: Option<[u16; 2]>) -> Check {
     // Ids do not matter: without an output nothing is written.
     const ID: u16 = 1;
     let types = || Btf::read(btf_path).map_err(BpfError::from);
-    let attached = |load: fn(&Btf, u16, &Output) -> Result<Programs, BpfError>| {
+    let attached = |load: &dyn Fn(&Btf, u16, &Output) -> Result<Programs, BpfError>| {
         let programs = load(&types()?, ID, &Output::new()?)?;
         programs.attach().map(drop)?;
         Ok(programs.missing().to_vec())
     };
+    let at = system_calls.unwrap_or_default();
+    let transfers =
+        |btf: &Btf, id: u16, output: &Output| Programs::load_transfers(btf, id, output, at);
     Check {
         rights: Rights::of_this_process(),
         types: types().map(|_| ()),
-        owner: attached(Programs::load_owner).map(|_| ()),
-        mutex_calls: attached(Programs::load_mutex_calls),
+        owner: attached(&Programs::load_owner).map(|_| ()),
+        transfers: attached(&transfers).map(|_| ()),
+        mutex_calls: attached(&Programs::load_mutex_calls),
     }
 }
 
@@ -50,8 +57,9 @@ mod tests {
 
     #[test]
     fn without_the_kernels_types_every_part_names_the_kernel_option() {
-        let check = check(Path::new("/nonexistent/vmlinux"));
-        let errors = [check.types.err(), check.owner.err(), check.mutex_calls.err()];
+        let check = check(Path::new("/nonexistent/vmlinux"), None);
+        let errors =
+            [check.types.err(), check.owner.err(), check.transfers.err(), check.mutex_calls.err()];
         for error in errors {
             let error = error.expect("there is no such file");
             assert_eq!(error.errno(), Some(libc::ENOENT));

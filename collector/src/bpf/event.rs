@@ -54,6 +54,9 @@ pub const MUTEX_CALL_EVENTS: &[EventKind] = &[
     result("mutex_lock_killable_ret"),
 ];
 
+/// The events of [`Programs::load_transfers`](super::Programs::load_transfers).
+pub const TRANSFER_EVENTS: &[EventKind] = &[TRANSFER_BEGIN, TRANSFER_END];
+
 const COMMON: [Field; 4] = [
     unsigned("unsigned short common_type", 0, 2),
     unsigned("unsigned char common_flags", 2, 1),
@@ -77,6 +80,35 @@ const LOCK_OWNER: EventKind = EventKind {
     print_format: "\"lock_addr=%p owner_raw=0x%llx flags=%u owner_pid=%d owner_prio=%d \
                    owner_on_cpu=%d owner_cpu=%d\", REC->lock_addr, REC->owner_raw, REC->flags, \
                    REC->owner_pid, REC->owner_prio, REC->owner_on_cpu, REC->owner_cpu",
+};
+
+/// A call that moves bytes begins: through what, how many at most, and flags: 1 into it, 2 a socket,
+/// 4 a pipe in packet mode, 8 a call that does not wait.
+const TRANSFER_BEGIN: EventKind = EventKind {
+    name: "transfer_begin",
+    fields: &[
+        unsigned("u64 buffer", 8, 8),
+        unsigned("unsigned int inode", 16, 4),
+        unsigned("unsigned int flags", 20, 4),
+        unsigned("unsigned int size", 24, 4),
+        unsigned("unsigned int count", 28, 4),
+        unsigned("u64 mutex", 32, 8),
+    ],
+    record_size: 40,
+    print_format: "\"buffer=0x%llx inode=%u flags=%u size=%u count=%u mutex=0x%llx\", REC->buffer, \
+                   REC->inode, REC->flags, REC->size, REC->count, REC->mutex",
+};
+
+/// The call is over: bytes moved, else `-errno`.
+const TRANSFER_END: EventKind = EventKind {
+    name: "transfer_end",
+    fields: &[
+        unsigned("u64 buffer", 8, 8),
+        unsigned("unsigned int inode", 16, 4),
+        signed("int ret", 20),
+    ],
+    record_size: 24,
+    print_format: "\"buffer=0x%llx inode=%u ret=%d\", REC->buffer, REC->inode, REC->ret",
 };
 
 const LOCK: Field = unsigned("void * lock", 8, 8);
@@ -128,7 +160,7 @@ fn push_fields(text: &mut String, fields: &[Field]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{MUTEX_CALL_EVENTS, OWNER_EVENTS};
+    use super::{MUTEX_CALL_EVENTS, OWNER_EVENTS, TRANSFER_EVENTS};
     use expect_test::expect;
 
     #[test]
@@ -156,7 +188,7 @@ mod tests {
 
     #[test]
     fn fields_follow_each_other_and_fit_in_the_record() {
-        for event in OWNER_EVENTS.iter().chain(MUTEX_CALL_EVENTS) {
+        for event in OWNER_EVENTS.iter().chain(MUTEX_CALL_EVENTS).chain(TRANSFER_EVENTS) {
             let mut end = 8;
             for field in event.fields {
                 assert_eq!(field.offset, end, "{}: {}", event.name, field.declaration);

@@ -34,9 +34,12 @@ pub(super) enum Width {
 #[repr(i32)]
 pub(super) enum Helper {
     MapLookup = 1,
+    MapUpdate = 2,
+    MapDelete = 3,
     Now = 5,
     CurrentCpu = 8,
     CurrentPidTgid = 14,
+    CurrentTask = 35,
     ProbeReadKernel = 113,
     RingOutput = 130,
 }
@@ -66,6 +69,7 @@ const ADD: u8 = 0x0f;
 const ADD_CONSTANT: u8 = 0x07;
 const SUBTRACT: u8 = 0x1f;
 const AND_CONSTANT: u8 = 0x57;
+const SHIFT_LEFT_CONSTANT: u8 = 0x67;
 const LOAD: u8 = 0x61;
 const STORE: u8 = 0x63;
 const STORE_CONSTANT: u8 = 0x62;
@@ -74,6 +78,8 @@ const LOAD_64_BIT_CONSTANT: u8 = 0x18;
 const JUMP: u8 = 0x05;
 const JUMP_IF_EQUAL: u8 = 0x15;
 const JUMP_IF_ANY_SET: u8 = 0x45;
+const JUMP_IF_AT_LEAST: u8 = 0x35;
+const JUMP_IF_AT_MOST_SIGNED: u8 = 0xd5;
 const CALL: u8 = 0x85;
 const EXIT: u8 = 0x95;
 
@@ -162,6 +168,19 @@ impl Assembler {
         self.push_jump(JUMP_IF_ANY_SET, what, mask, to);
     }
 
+    pub(super) fn shift_left(&mut self, what: Register, bits: i32) {
+        self.push(SHIFT_LEFT_CONSTANT, what as u8, 0, 0, bits);
+    }
+
+    /// Compares without sign: a number that would be negative is large.
+    pub(super) fn jump_if_at_least(&mut self, what: Register, value: i32, to: Label) {
+        self.push_jump(JUMP_IF_AT_LEAST, what, value, to);
+    }
+
+    pub(super) fn jump_if_at_most_signed(&mut self, what: Register, value: i32, to: Label) {
+        self.push_jump(JUMP_IF_AT_MOST_SIGNED, what, value, to);
+    }
+
     /// The finished instructions.
     ///
     /// # Panics
@@ -214,6 +233,7 @@ mod tests {
             p.add_constant(R2, -8);
             p.subtract(R1, R2);
             p.and_constant(R1, 63);
+            p.shift_left(R1, 3);
             p.load(Width::Bytes8, R6, R1, 8);
             p.load(Width::Bytes4, R6, R1, 8);
             p.store(Width::Bytes8, R10, -8, R6);
@@ -229,6 +249,7 @@ mod tests {
             0xffff_fff8_0000_0207,
             0x0000_0000_0000_211f,
             0x0000_003f_0000_0157,
+            0x0000_0003_0000_0167,
             0x0000_0000_0008_1679,
             0x0000_0000_0008_1661,
             0x0000_0000_fff8_6a7b,
@@ -255,13 +276,17 @@ mod tests {
             p.place(start);
             p.jump_if_equal(R1, 2, end);
             p.jump_if_any_set(R1, 32, start);
+            p.jump_if_at_least(R1, 7, end);
+            p.jump_if_at_most_signed(R1, 0, end);
             p.jump(end);
             p.place(end);
             p.exit();
         });
         let expected = [
-            0x0000_0002_0002_0115,
+            0x0000_0002_0004_0115,
             0x0000_0020_fffe_0145,
+            0x0000_0007_0002_0135,
+            0x0000_0000_0001_01d5,
             0x0000_0000_0000_0005,
             0x0000_0000_0000_0095,
         ];

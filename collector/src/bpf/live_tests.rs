@@ -224,3 +224,81 @@ fn every_call_for_the_pipes_mutex_is_seen() {
     let [locked, unlocked, ..] = counts;
     assert!(locked > 0 && locked.abs_diff(unlocked) <= locked / 10, "{counts:?}");
 }
+
+/// The numbers of the events at which the programs of transfers run.
+fn system_calls() -> Option<[u16; 2]> {
+    let root = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+    let number = |name: &str| {
+        let path = |root: &str| format!("{root}/events/raw_syscalls/{name}/id");
+        let text = root.iter().find_map(|root| std::fs::read_to_string(path(root)).ok())?;
+        text.trim().parse().ok()
+    };
+    let numbers = number("sys_enter").zip(number("sys_exit"));
+    if numbers.is_none() {
+        eprintln!("skipped: tracefs is not mounted, or this kernel has no raw_syscalls:sys_enter");
+    }
+    numbers.map(|(enter, exit)| [enter, exit])
+}
+
+#[test]
+#[expect(unsafe_code, reason = "gettid has no safe wrapper")]
+fn what_goes_through_pipes_and_sockets_is_seen() {
+    let Some(btf) = kernel_types() else { return };
+    let Some(at) = system_calls() else { return };
+    let Some(output) = permitted(Output::new()) else { return };
+    let mut rings = rings(&output);
+    let Some(programs) = permitted(Programs::load_transfers(&btf, ID, &output, at)) else { return };
+    let Some(attached) = permitted(programs.attach()) else { return };
+    // SAFETY: no arguments, no memory.
+    let thread = unsafe { libc::gettid() }.cast_unsigned();
+    let (mut from, mut to) = std::io::pipe().unwrap();
+    let (mut one, mut other) = std::os::unix::net::UnixStream::pair().unwrap();
+    let mut bytes = [0; 40];
+    to.write_all(&[1; 30]).unwrap();
+    let read = from.read(&mut bytes).unwrap();
+    one.write_all(&[2; 20]).unwrap();
+    other.set_nonblocking(true).unwrap();
+    let received = other.read(&mut bytes).unwrap();
+    let nothing = other.read(&mut bytes).unwrap_err();
+    // A file that is neither leaves no record.
+    std::fs::read_to_string("/proc/self/stat").unwrap();
+    drop(attached);
+    assert_eq!((read, received, nothing.kind()), (30, 20, std::io::ErrorKind::WouldBlock));
+
+    let own = records(&mut rings).into_iter().filter(|(of, _)| *of == thread);
+    let mut told = String::new();
+    let mut names: Vec<u64> = Vec::new();
+    for (_, record) in own {
+        let buffer = address(&record, 8);
+        let known = names.iter().position(|name| *name == buffer);
+        let name = known.unwrap_or(names.len());
+        if known.is_none() {
+            names.push(buffer);
+        }
+        let is_end = word(&record, 0) == u32::from(ID) + 1;
+        told += &if is_end {
+            format!("end {name} ret {}\n", word(&record, 20).cast_signed())
+        } else {
+            let mutex = if address(&record, 32) == 0 { "without" } else { "with" };
+            assert!(word(&record, 24) > 0, "how much fits");
+            format!(
+                "begin {name} flags {} count {} {mutex} mutex\n",
+                word(&record, 20),
+                word(&record, 28)
+            )
+        };
+    }
+    expect_test::expect![[r#"
+        begin 0 flags 1 count 30 with mutex
+        end 0 ret 30
+        begin 0 flags 0 count 40 with mutex
+        end 0 ret 30
+        begin 1 flags 3 count 20 without mutex
+        end 1 ret 20
+        begin 1 flags 10 count 40 without mutex
+        end 1 ret 20
+        begin 1 flags 10 count 40 without mutex
+        end 1 ret -11
+    "#]]
+    .assert_eq(&told);
+}

@@ -130,6 +130,21 @@ impl Output {
         program.call(Helper::MapLookup);
     }
 
+    /// As [`Output::emit`]; where `failed` is not 0, the record is counted as lost.
+    pub(super) fn emit_unless(
+        &self,
+        program: &mut Assembler,
+        record: Record,
+        failed: Register,
+        found: Found,
+    ) {
+        let (emit, Found { full, .. }) = (program.label(), found);
+        program.jump_if_equal(failed, 0, emit);
+        program.jump(full);
+        program.place(emit);
+        self.emit(program, record, found);
+    }
+
     /// Writes out the record in the frame, counts it if that fails, and ends the program.
     pub(super) fn emit(&self, program: &mut Assembler, record: Record, found: Found) {
         let Found { full, done } = found;
@@ -154,6 +169,7 @@ impl Output {
 }
 
 /// Where to go when there is no room, or no CPU of this number.
+#[derive(Clone, Copy)]
 #[must_use = "a program that has looked up its output writes to it"]
 pub(super) struct Found {
     full: Label,

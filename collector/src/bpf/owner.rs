@@ -89,7 +89,7 @@ fn owner_word(btf: &Btf, lock: &str) -> Result<i32, BpfError> {
     })
 }
 
-fn as_constant(offset: u32) -> Result<i32, BtfError> {
+pub(super) fn as_constant(offset: u32) -> Result<i32, BtfError> {
     i32::try_from(offset).map_err(|_| BtfError::Cut { at: offset as usize })
 }
 
@@ -168,7 +168,7 @@ fn read_task(p: &mut Assembler, layout: Layout, record: Record, owner: Register)
 }
 
 /// Copies `size` bytes of the kernel into the frame; zeros if the address leads nowhere.
-fn read_kernel(p: &mut Assembler, to: i16, size: i32, (base, offset): (Register, i32)) {
+pub(super) fn read_kernel(p: &mut Assembler, to: i16, size: i32, (base, offset): (Register, i32)) {
     p.mov(R1, R10);
     p.add_constant(R1, i32::from(to));
     p.mov_constant(R2, size);

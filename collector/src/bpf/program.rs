@@ -2,10 +2,11 @@
 
 use super::btf::Btf;
 use super::error::{BpfError, Step};
-use super::event::{MUTEX_CALL_EVENTS, OWNER_EVENTS};
+use super::event::{MUTEX_CALL_EVENTS, OWNER_EVENTS, TRANSFER_EVENTS};
 use super::output::Output;
 use super::system_call::{self, ProgramKind, Rejected};
-use super::{mutex_call, owner};
+use super::{mutex_call, owner, transfer};
+use crate::perf_event;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Programs in the kernel that write records into an [`Output`].
@@ -33,6 +34,11 @@ struct Loaded {
 enum Place {
     Tracepoint(&'static std::ffi::CStr),
     Function(&'static str),
+    /// The perf event of the tracepoint with this number.
+    Event {
+        name: &'static str,
+        id: u16,
+    },
 }
 
 impl Programs {
@@ -71,6 +77,40 @@ impl Programs {
         Ok(Self { loaded: loaded?, missing: calls.missing })
     }
 
+    /// Loads the programs that write [`TRANSFER_EVENTS`]; the event at index `i` gets the id
+    /// `first_id + i`.
+    ///
+    /// `at` are the numbers of `raw_syscalls:sys_enter` and `raw_syscalls:sys_exit` in tracefs.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel keeps its pipes otherwise than expected, or it refuses a program.
+    pub fn load_transfers(
+        btf: &Btf,
+        first_id: u16,
+        output: &Output,
+        at: [u16; 2],
+    ) -> Result<Self, BpfError> {
+        let count = TRANSFER_EVENTS.len();
+        let Some(second_id) = first_id.checked_add(1) else {
+            return Err(BpfError::Ids { first: first_id, count });
+        };
+        let layout = transfer::Layout::of(btf)?;
+        let calls = transfer::open_calls()?;
+        let (begin, end) = (&TRANSFER_EVENTS[0], &TRANSFER_EVENTS[1]);
+        let code = [
+            transfer::begin(layout, (begin, first_id), calls.as_fd(), output),
+            transfer::end((end, second_id), calls.as_fd(), output),
+        ];
+        let places = transfer::EVENTS.into_iter().zip(at);
+        let load = |(code, (name, id)): (&Vec<u64>, (&'static str, u16))| {
+            load(ProgramKind::TracepointEvent, Place::Event { name, id }, code)
+        };
+        let loaded: Result<_, _> = code.iter().zip(places).map(load).collect();
+        // The programs hold the map from here on.
+        Ok(Self { loaded: loaded?, missing: Vec::new() })
+    }
+
     /// Lets the programs run from now on.
     ///
     /// # Errors
@@ -107,6 +147,10 @@ impl Loaded {
         let (tracepoint, place) = match self.place {
             Place::Tracepoint(name) => (Some(name), name.to_string_lossy().into_owned()),
             Place::Function(name) => (None, name.to_owned()),
+            Place::Event { name, id } => {
+                let refused = |errno| BpfError::refused(Step::Attach { place: name.into() }, errno);
+                return perf_event::run_program(id, self.program.as_fd()).map_err(refused);
+            }
         };
         system_call::attach(self.program.as_fd(), tracepoint)
             .map_err(|errno| BpfError::refused(Step::Attach { place }, errno))
@@ -121,6 +165,7 @@ fn load(kind: ProgramKind, place: Place, code: &[u64]) -> Result<Loaded, BpfErro
             Step::LoadAtTracepoint { tracepoint: name.to_string_lossy().into_owned() }
         }
         Place::Function(name) => Step::LoadAtFunction { function: name.into() },
+        Place::Event { name, .. } => Step::LoadAtTracepoint { tracepoint: name.into() },
     };
     match system_call::load_program(kind, name, code) {
         Ok(program) => Ok(Loaded { program, place }),

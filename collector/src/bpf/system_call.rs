@@ -11,6 +11,9 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 pub(super) enum MapKind<'m> {
     /// 32-bit number to a value of `value_size` bytes.
     Array { value_size: u32 },
+    /// 32-bit number to a value of `value_size` bytes, for few of all numbers; the key is in the low
+    /// half of eight bytes.
+    Hash { value_size: u32 },
     /// Records in the order in which they were written, without keys.
     Ring { bytes: u32 },
     /// 32-bit number to a ring like this one.
@@ -22,6 +25,8 @@ pub(super) enum MapKind<'m> {
 pub(super) enum ProgramKind {
     /// At a tracepoint, with the tracepoint's own arguments.
     RawTracepoint,
+    /// At a perf event of a tracepoint, with the record's fields.
+    TracepointEvent,
     /// Where the function with this type id begins.
     FunctionEntry { function: u32 },
     /// Where the function with this type id returns.
@@ -106,6 +111,7 @@ pub(super) struct Rejected {
 /// Makes a map of so many entries; a ring has its own measure.
 pub(super) fn create_map(kind: MapKind<'_>, entries: u32) -> Result<OwnedFd, i32> {
     let (kind, key_size, value_size, entries, inner) = match kind {
+        MapKind::Hash { value_size } => (1, 4, value_size, entries, 0),
         MapKind::Array { value_size } => (2, 4, value_size, entries, 0),
         MapKind::Rings { like } => (12, 4, 4, entries, number(like)),
         MapKind::Ring { bytes } => (27, 0, 0, bytes, 0),
@@ -141,6 +147,7 @@ pub(super) fn load_program(
 ) -> Result<OwnedFd, Rejected> {
     let (kind, expected_attach_type, attach_btf_id) = match kind {
         ProgramKind::RawTracepoint => (17, 0, 0),
+        ProgramKind::TracepointEvent => (5, 0, 0),
         ProgramKind::FunctionEntry { function } => (26, 24, function),
         ProgramKind::FunctionReturn { function } => (26, 25, function),
     };

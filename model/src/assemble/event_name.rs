@@ -19,6 +19,8 @@ pub(super) fn event_name(kind: &SchedEvent) -> &'static str {
         SchedEvent::ContentionEnd { .. } => "contention_end",
         SchedEvent::ContendedRelease { .. } => "contended_release",
         SchedEvent::LockOwner { .. } => "lock_owner",
+        SchedEvent::TransferBegin { .. } => "transfer_begin",
+        SchedEvent::TransferEnd { .. } => "transfer_end",
         SchedEvent::MutexLock { .. } => "mutex_lock",
         SchedEvent::MutexLockReturn { .. } => "mutex_lock_return",
         SchedEvent::MutexTrylock { .. } => "mutex_trylock",

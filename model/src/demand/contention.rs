@@ -5,7 +5,8 @@ use super::program::Contending;
 use super::{DemandNote, LockIndex, Op};
 use crate::{Event, LockFlags, LockId, LockKind};
 
-/// Locks beside the kernel's mutexes that a demand acquires and releases itself.
+/// What beside the kernel's mutexes a demand acquires and releases itself, and what it waits for by
+/// itself.
 ///
 /// Waits for all other locks are waits for whoever woke the waiter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,6 +15,9 @@ pub struct Cover {
     pub rwsem: bool,
     /// `rt_mutex`es, among them the kernel's side of PI futexes.
     pub pi_futex: bool,
+    /// Bytes and room in pipes and sockets, where their calls are recorded; else a wait for them is
+    /// one for whoever ended it in the recording.
+    pub buffers: bool,
 }
 
 impl Cover {
@@ -57,6 +61,9 @@ impl Extract<'_> {
         }
         b.entered = None;
         b.contending = Some(Contending { lock, flags, in_lock: is_mutex });
+        if let Some(id) = self.id(e.tid) {
+            self.reached(id, lock);
+        }
     }
 
     /// Whether acquisitions and releases of such a lock leave no events of their own.
@@ -71,6 +78,11 @@ impl Extract<'_> {
         b.run_to(at);
         let Some(was) = b.contending.filter(|c| c.lock == index) else { return };
         b.contending = None;
+        if ret == 0
+            && let Some(id) = self.id(e.tid)
+        {
+            self.reached(id, index);
+        }
         let is_own = self.cover.has(was.flags);
         if is_own && ret != 0 {
             self.lock_failed(e);

@@ -3,7 +3,10 @@
 use super::contention::Cover;
 use super::presence::{Presence, Turn};
 use super::program::{Asleep, Build};
-use super::{Arrival, DemandLock, DemandNote, Interrupts, LockIndex, Op, yields};
+use super::transfer::{Buffers, End};
+use super::{
+    Arrival, DemandLock, DemandNote, Interrupts, Latencies, LockIndex, OfSection, Op, yields,
+};
 use crate::{
     Context, CpuId, Event, Host, LockFlags, LockId, Names, Nanos, PrevState, SchedEvent, TaskId,
     TaskTracker, Tid, Timestamp,
@@ -22,6 +25,11 @@ pub(crate) struct Extract<'r> {
     woken_onto: BTreeMap<CpuId, u64>,
     pub(super) locks: Vec<DemandLock>,
     pub(super) lock_index: BTreeMap<LockId, LockIndex>,
+    pub(super) buffers: Buffers,
+    /// What calls on buffers take beside moving bytes.
+    pub(crate) of_calls: Latencies,
+    /// Where the sections of mutexes lie in them.
+    pub(crate) of_section: OfSection,
     pub(super) has_mutex_calls: bool,
     pub(super) cover: Cover,
     /// Where contexts are not recorded.
@@ -48,6 +56,9 @@ impl<'r> Extract<'r> {
             woken_onto: BTreeMap::new(),
             locks: Vec::new(),
             lock_index: BTreeMap::new(),
+            buffers: Buffers::default(),
+            of_calls: Latencies::default(),
+            of_section: OfSection::default(),
             has_mutex_calls,
             cover,
             interrupts: Interrupts::default(),
@@ -104,6 +115,15 @@ impl<'r> Extract<'r> {
             SchedEvent::MutexUnlock { lock } => {
                 let lock = self.lock(lock, LockFlags(LockFlags::MUTEX));
                 self.unlock(e, lock);
+            }
+            SchedEvent::ContendedRelease { lock } if self.cover.buffers => self.released(e, lock),
+            SchedEvent::TransferBegin { buffer, way, size, count, is_nonblocking, mutex }
+                if self.cover.buffers =>
+            {
+                self.transfer_begin(e, buffer, way, (count, is_nonblocking), (size, mutex));
+            }
+            SchedEvent::TransferEnd { buffer, ret } if self.cover.buffers => {
+                self.transfer_end(e, buffer, ret);
             }
             SchedEvent::HrtimerStart { function, expires_ns, .. } => {
                 let own = self.names.text(function) == "hrtimer_wakeup";
@@ -166,7 +186,8 @@ impl<'r> Extract<'r> {
         b.on_cpu = None;
         self.stretches.push(b.leave());
         let state = PrevState::Interruptible;
-        b.asleep = Some(Asleep { since: at, state, on: None, in_mutex: false, timer: None });
+        b.call = None;
+        b.asleep = Some(Asleep::new(at, state));
         self.count(DemandNote::SwitchMissing);
     }
 
@@ -190,6 +211,10 @@ impl<'r> Extract<'r> {
             b.run_to(at);
             b.on_cpu = None;
             b.n_left_runnable += usize::from(prev_state.is_runnable());
+            if prev_state.is_runnable() {
+                self.preempted_in_call(id, at);
+            }
+            let b = &mut self.builds[id.index()];
             match prev_state {
                 PrevState::Runnable if yields::has_yielded(prev_prio, next_prio) => {
                     b.push(at, Op::Yield);
@@ -235,6 +260,7 @@ impl<'r> Extract<'r> {
             let b = &mut self.builds[id.index()];
             b.come(at);
             b.seen.insert(e.cpu, u64::MAX);
+            self.take_again(id, at);
         }
     }
 
@@ -243,6 +269,10 @@ impl<'r> Extract<'r> {
         let mutex = b.contending.is_some_and(|c| self.cover.has(c.flags));
         let on = b.contending.filter(|c| !c.in_lock).map(|c| (c.lock, c.flags));
         let timer = b.timer.take();
-        b.asleep = Some(Asleep { since: at, state, on, in_mutex: mutex, timer });
+        let in_call = b.call.map(|call| call.buffer).filter(|_| !mutex);
+        b.asleep = Some(Asleep { since: at, state, on, in_mutex: mutex, in_call, timer });
+        if in_call.is_some() {
+            self.let_go(id, at, End::Unseen);
+        }
     }
 }

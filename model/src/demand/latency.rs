@@ -147,6 +147,7 @@ impl Spans {
             lock_contended: low(self.lock.at_once),
             lock_sleep: median(self.lock.to_sleep),
             lock_wake: median(self.lock.back),
+            ..Latencies::default()
         }
     }
 }

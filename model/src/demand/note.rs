@@ -23,6 +23,9 @@ pub enum DemandNote {
     BusyWaitInferred,
     /// A task left its CPU runnable without a cause that the trace shows: taken as a yield.
     YieldInferred,
+    /// Records of calls on pipes and sockets were lost: waits for them are waits for whoever ended
+    /// them.
+    TransfersLost,
     /// An event lies behind or before ten minutes of silence: a damaged time stamp. It is left out.
     OutOfTime,
 }
@@ -42,6 +45,7 @@ impl DemandNote {
             Self::WaitCutOff => "wait-cut-off",
             Self::BusyWaitInferred => "busy-wait-inferred",
             Self::YieldInferred => "yield-inferred",
+            Self::TransfersLost => "transfers-lost",
             Self::OutOfTime => "out-of-time",
         }
     }
@@ -64,6 +68,9 @@ impl DemandNote {
             Self::WaitCutOff => "a wait went on when the recording ended",
             Self::BusyWaitInferred => "a task computed until a date: taken as watching the clock",
             Self::YieldInferred => "a task gave up its CPU without a cause: taken as sched_yield",
+            Self::TransfersLost => {
+                "records of pipes and sockets were lost: who waits for them waits for a task instead"
+            }
             Self::OutOfTime => "an event ten minutes away from the others is left out",
         }
     }

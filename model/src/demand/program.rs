@@ -1,7 +1,8 @@
 //! A task's program while it is being built, step by step.
 
 use super::sleep::TimerSleep;
-use super::{Arrival, LockIndex, Op, SchedParams};
+use super::transfer::Call;
+use super::{Arrival, BufferIndex, LockIndex, Op, SchedParams};
 use crate::{LockFlags, Nanos, PrevState, TaskId};
 
 /// A wait that a task has begun.
@@ -12,14 +13,25 @@ pub(super) struct Asleep {
     pub(super) on: Option<(LockIndex, LockFlags)>,
     /// Part of a mutex acquisition: the replay recreates it.
     pub(super) in_mutex: bool,
+    /// In a call that moves bytes through this buffer.
+    pub(super) in_call: Option<BufferIndex>,
     /// A timer of its own was armed (expiry, when, CPU time at that moment).
     pub(super) timer: Option<(u64, u64, u64)>,
+}
+
+impl Asleep {
+    /// For nothing that is known.
+    pub(super) fn new(since: u64, state: PrevState) -> Self {
+        Self { since, state, on: None, in_mutex: false, in_call: None, timer: None }
+    }
 }
 
 /// A wakeup by a task of somebody who is still on a CPU, perhaps on its way to sleep.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EarlyWake {
     pub(super) waker: TaskId,
+    /// Both were in calls on this buffer.
+    pub(super) buffer: Option<BufferIndex>,
     /// When, and where the waker's program was.
     pub(super) at: u64,
     pub(super) place: Place,
@@ -85,6 +97,10 @@ pub(super) struct Build {
     pub(super) asleep: Option<Asleep>,
     pub(super) early_wake: Option<EarlyWake>,
     pub(super) contending: Option<Contending>,
+    /// The call it is in that moves bytes.
+    pub(super) call: Option<Call>,
+    /// The last one, and when it ended.
+    pub(super) call_ended: Option<(BufferIndex, u64)>,
     pub(super) entered: Option<LockIndex>,
     /// The step of its latest attempt to get a lock.
     pub(super) failed_entry: Option<usize>,
@@ -149,7 +165,9 @@ impl Build {
     /// nor what an earlier stretch on a CPU counted.
     pub(super) fn forget(&mut self, overhead: u64) {
         let counted = self.total.saturating_sub(self.total_before);
-        let compute = self.total - self.steps.last().map_or(0, |s| s.total).min(self.total);
+        let began = self.call.map_or(0, |call| call.total);
+        let latest = self.steps.last().map_or(0, |s| s.total).max(began);
+        let compute = self.total - latest.min(self.total);
         let overhead = if self.is_in_lock() { 0 } else { overhead.min(counted).min(compute) };
         self.total -= overhead;
     }
@@ -158,6 +176,36 @@ impl Build {
     pub(super) fn push(&mut self, at: u64, op: Op) -> usize {
         self.steps.push(Step { at, total: self.total, op, is_doubtful: false });
         self.steps.len() - 1
+    }
+
+    /// CPU time behind `begin`, which step `from` is not before, was less: `now` says how much.
+    ///
+    /// `now` must not decrease, and leave `begin` alone.
+    pub(super) fn shorten(&mut self, from: usize, begin: u64, now: impl Fn(u64) -> u64) {
+        for step in self.steps.get_mut(from..).unwrap_or_default() {
+            step.total = now(step.total.max(begin));
+        }
+        for stretch in self.stretches.iter_mut().rev().take_while(|s| s.total > begin) {
+            stretch.total = now(stretch.total);
+        }
+        for total in [&mut self.total, &mut self.total_before, &mut self.came.0.total] {
+            if *total > begin {
+                *total = now(*total);
+            }
+        }
+    }
+
+    /// Takes a step out.
+    pub(super) fn remove(&mut self, n: usize) {
+        if n >= self.steps.len() {
+            return;
+        }
+        self.steps.remove(n);
+        for index in self.timer_sleeps.iter_mut().map(|s| &mut s.step).chain(&mut self.failed_entry)
+        {
+            *index -= usize::from(*index > n);
+        }
+        self.came.0.step -= usize::from(self.came.0.step > n);
     }
 
     /// Takes the doubtful steps out, when all of it is known.

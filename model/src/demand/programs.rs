@@ -9,8 +9,8 @@ use super::rounds::{self, Ending, Rounds};
 use super::section::{self, Guess, Held, Known};
 use super::sleep::timed;
 use super::{
-    Arrival, Demand, DemandLock, DemandNote, Group, GroupIndex, Latencies, LockIndex, Machine, Op,
-    SleepEnd, TaskDemand, cgroup, coincidence, hidden, order, unseen, yields,
+    Arrival, Demand, DemandBuffer, DemandLock, DemandNote, Group, GroupIndex, Latencies, LockIndex,
+    Machine, Op, SleepEnd, TaskDemand, cgroup, coincidence, hidden, order, unseen, yields,
 };
 use crate::{CpuId, Hold, Names, Nanos, TaskInfo, Timestamp, Trace};
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +56,7 @@ pub(crate) struct Programs {
     programs: Vec<Program>,
     known: Known,
     locks: Vec<DemandLock>,
+    buffers: Vec<DemandBuffer>,
     groups: Vec<Group>,
     names: Names,
     machine: Machine,
@@ -80,10 +81,15 @@ impl Extract<'_> {
     ) -> Programs {
         self.builds.resize_with(tasks.len(), Build::default);
         let indexes = (0..).map(LockIndex).zip(&self.locks);
-        let is_guessed = |flags| self.cover.has(flags) && self.hides_sections(flags);
-        let guessed = indexes.filter(|(_, lock)| is_guessed(lock.flags)).map(|(i, _)| i).collect();
-        for known in &mut self.locks {
-            known.has_preemption_points = trace.preempts_holders_of(known.lock);
+        let is_guessed = |(i, lock): &(LockIndex, &DemandLock)| {
+            let is_seen = !self.hides_sections(lock.flags) || self.buffers.shows(*i);
+            self.cover.has(lock.flags) && !is_seen
+        };
+        let guessed = indexes.filter(is_guessed).map(|(i, _)| i).collect();
+        for (index, known) in (0..).map(LockIndex).zip(&mut self.locks) {
+            let shown = self.buffers.has_preemption_points(index);
+            known.has_preemption_points =
+                shown.unwrap_or_else(|| trace.preempts_holders_of(known.lock));
         }
         let holds = self.holds(trace, (start, end));
         let groups = cgroup::groups(self.host);
@@ -121,6 +127,7 @@ impl Extract<'_> {
             programs,
             known,
             locks: self.locks,
+            buffers: self.buffers.finish(),
             groups,
             names: self.names.clone(),
             machine,
@@ -142,7 +149,8 @@ impl Extract<'_> {
         let mut list = Vec::new();
         for (lock, index) in &self.lock_index {
             let flags = self.locks[index.index()].flags;
-            if self.cover.has(flags) && self.hides_sections(flags) {
+            let is_seen = !self.hides_sections(flags) || self.buffers.shows(*index);
+            if self.cover.has(flags) && !is_seen {
                 list.extend(trace.locks.get(lock).map(|l| (*index, &l.holds)));
             }
         }
@@ -249,6 +257,7 @@ impl Programs {
             tasks,
             odd_affinities: affinities.odd,
             locks: self.locks.clone(),
+            buffers: self.buffers.clone(),
             groups: self.groups.clone(),
             names: self.names.clone(),
             latencies: self.latencies,

@@ -105,6 +105,8 @@ fn rounds(ops: &[Op], holds: &[LockIndex], is_end: impl Fn(&Op) -> bool) -> Opti
                 | Op::Unlock(_)
                 | Op::Contend { .. }
                 | Op::Contended { .. }
+                | Op::Put { is_nonblocking: true, .. }
+                | Op::Take { is_nonblocking: true, .. }
                 | Op::Yield
                 | Op::Sleep { until: SleepEnd::After(_) | SleepEnd::Tick { .. }, .. }
         )

@@ -37,7 +37,15 @@ impl Extract<'_> {
         let early = waker.filter(|_| self.presence.is_on_cpu(id)).map(|waker| {
             let w = &mut self.builds[waker.index()];
             w.run_to(e.at.0);
-            EarlyWake { waker, at: e.at.0, place: w.place() }
+            EarlyWake { waker, buffer: None, at: e.at.0, place: w.place() }
+        });
+        let early = early.map(|early| {
+            let both = [early.waker, id].map(|t| self.builds[t.index()].call.map(|c| c.buffer));
+            let buffer = both[0].filter(|_| both[0] == both[1]);
+            if buffer.is_some() {
+                self.tell(early.waker, e.at.0);
+            }
+            EarlyWake { buffer, ..early }
         });
         self.builds[id.index()].early_wake = early;
     }
@@ -45,8 +53,13 @@ impl Extract<'_> {
     /// Who was woken on its way to sleep arrives: its wait was over before it began.
     fn arrive_early(&mut self, id: TaskId) {
         let b = &mut self.builds[id.index()];
-        let Some(EarlyWake { waker, at, place }) = b.early_wake.take() else { return };
+        let Some(EarlyWake { waker, buffer, at, place }) = b.early_wake.take() else { return };
         let Some(asleep) = b.asleep.take_if(|asleep| !asleep.in_mutex) else { return };
+        if buffer.is_some() && asleep.in_call == buffer {
+            self.waited_for_buffer(id, asleep.since);
+            self.builds[id.index()].wakes.push(asleep.since);
+            return;
+        }
         b.push(asleep.since, Op::Wait { state: asleep.state, on: asleep.on });
         b.wakes.push(asleep.since);
         self.builds[waker.index()].insert(place, at, Op::Wake { target: id });
@@ -74,6 +87,17 @@ impl Extract<'_> {
     }
 
     pub(super) fn wake_by_task(&mut self, waker: TaskId, id: TaskId, at: u64) {
+        let asleep = self.builds[id.index()].asleep;
+        if let Some(Asleep { in_call: Some(buffer), since, .. }) = asleep
+            && self.builds[waker.index()].call.is_some_and(|call| call.buffer == buffer)
+        {
+            self.tell(waker, at);
+            self.waited_for_buffer(id, since);
+            let b = &mut self.builds[id.index()];
+            b.asleep = None;
+            b.wakes.push(at);
+            return;
+        }
         let w = &mut self.builds[waker.index()];
         w.run_to(at);
         w.push(at, Op::Wake { target: id });
@@ -119,7 +143,7 @@ impl Extract<'_> {
         let b = &mut self.builds[id.index()];
         b.arrival = Some(Arrival::Asleep(fields.target_cpu));
         let state = PrevState::Interruptible;
-        b.asleep = Some(Asleep { since: at, state, on: None, in_mutex: false, timer: None });
+        b.asleep = Some(Asleep::new(at, state));
         match waker {
             Some(waker) => self.wake_by_task(waker, id, at),
             None => {

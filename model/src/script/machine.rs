@@ -39,6 +39,9 @@ pub(super) fn read_latencies(latencies: &script::Latencies) -> Latencies {
         lock_contended: latencies.lock_contended,
         lock_sleep: latencies.lock_sleep,
         lock_wake: latencies.lock_wake,
+        buffer_sleep: latencies.buffer_sleep,
+        buffer_wake: latencies.buffer_wake,
+        buffer_tell: latencies.buffer_tell,
     }
 }
 
@@ -73,6 +76,9 @@ pub(super) fn write(demand: &Demand) -> script::Machine {
             lock_contended: l.lock_contended,
             lock_sleep: l.lock_sleep,
             lock_wake: l.lock_wake,
+            buffer_sleep: l.buffer_sleep,
+            buffer_wake: l.buffer_wake,
+            buffer_tell: l.buffer_tell,
         },
         assumed: machine.assumed.clone(),
         start: demand.start,

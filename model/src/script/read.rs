@@ -1,9 +1,17 @@
 //! A scenario as a demand.
 
-use super::{group_index, lock_index, machine, rounds, sched, task_id, usual_address, usual_tid};
-use crate::demand::{Arrival, Demand, DemandLock, Group, InitialFair, Op, SleepEnd, TaskDemand};
+use super::{
+    buffer_index, group_index, lock_index, machine, rounds, sched, task_id, usual_address,
+    usual_buffer, usual_tid,
+};
+use crate::demand::{
+    Arrival, BufferKind, Demand, DemandBuffer, DemandLock, Group, InitialFair, Op, SleepEnd,
+    TaskDemand,
+};
 use crate::{CpuId, CpuSet, Names, Nanos, TaskInfo, Timestamp};
-use trace_formats::script::{self, Allowed, Asleep, CpuList, Priority, Script, Start, Step};
+use trace_formats::script::{
+    self, Allowed, Asleep, Blocking, CpuList, Priority, Script, Start, Step,
+};
 
 impl Demand {
     /// The demand of a scenario.
@@ -22,6 +30,16 @@ impl Demand {
             flags: lock.flags,
             has_preemption_points: lock.is_preempted,
         };
+        let buffer = |(n, buffer): (usize, &script::Buffer)| DemandBuffer {
+            address: buffer.address.unwrap_or_else(|| usual_buffer(n)),
+            kind: match buffer.kind {
+                script::BufferKind::Pipe { pages } => BufferKind::Pipe { pages },
+                script::BufferKind::Packets { pages } => BufferKind::Packets { pages },
+                script::BufferKind::Socket { room } => BufferKind::Socket { room },
+            },
+            mutex: buffer.mutex.map(lock_index),
+            filled: buffer.filled,
+        };
         let group = |g: &script::Group| Group {
             path: g.name.clone(),
             parent: g.parent.map(group_index),
@@ -32,6 +50,7 @@ impl Demand {
             machine: machine::read(&script.machine),
             tasks,
             locks: script.locks.iter().enumerate().map(lock).collect(),
+            buffers: script.buffers.iter().enumerate().map(buffer).collect(),
             odd_affinities: Vec::new(),
             groups: script.groups.iter().map(group).collect(),
             names,
@@ -101,6 +120,12 @@ fn op(step: &Step) -> Option<Op> {
         Step::Trylock(n) => Op::TryLock { lock: lock_index(n), acquired: true },
         Step::TrylockFailed(n) => Op::TryLock { lock: lock_index(n), acquired: false },
         Step::Unlock(n) => Op::Unlock(lock_index(n)),
+        Step::Put(n, bytes, how) => {
+            Op::Put { buffer: buffer_index(n), bytes, is_nonblocking: how == Blocking::No }
+        }
+        Step::Take(n, bytes, how) => {
+            Op::Take { buffer: buffer_index(n), bytes, is_nonblocking: how == Blocking::No }
+        }
         Step::Contend(n, flags) => Op::Contend { lock: lock_index(n), flags },
         Step::Contended(n, ret) => Op::Contended { lock: lock_index(n), ret },
         Step::Sleep(span, how) => sleep(SleepEnd::After(span), how),

@@ -1,11 +1,14 @@
 //! A demand as a scenario.
 
-use super::{machine, rounds, sched, usual_address, usual_tid};
-use crate::demand::{Arrival, Demand, DemandLock, LockIndex, Op, SleepEnd, TaskDemand};
+use super::{machine, rounds, sched, usual_address, usual_buffer, usual_tid};
+use crate::demand::{
+    Arrival, BufferKind, Demand, DemandBuffer, DemandLock, LockIndex, Op, SleepEnd, TaskDemand,
+};
 use crate::{CpuId, CpuSet, LockFlags, PrevState, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
 use trace_formats::script::{
-    Allowed, Asleep, CpuList, FairPlace, Group, Lock, Priority, Script, Start, Step, Task,
+    self, Allowed, Asleep, Blocking, Buffer, CpuList, FairPlace, Group, Lock, Priority, Script,
+    Start, Step, Task,
 };
 
 impl Demand {
@@ -25,6 +28,7 @@ impl Demand {
             machine: machine::write(self),
             groups: groups.collect(),
             locks: self.locks.iter().enumerate().map(|(n, l)| lock(n, l)).collect(),
+            buffers: self.buffers.iter().enumerate().map(|(n, b)| buffer(n, b)).collect(),
             ..Script::default()
         };
         let names = names(self).into_iter();
@@ -58,6 +62,21 @@ fn lock(n: usize, lock: &DemandLock) -> Lock {
         flags: lock.flags,
         is_preempted: lock.has_preemption_points,
         address: Some(lock.lock).filter(|address| *address != usual_address(n)),
+    }
+}
+
+fn buffer(n: usize, buffer: &DemandBuffer) -> Buffer {
+    let (name, kind) = match buffer.kind {
+        BufferKind::Pipe { pages } => ("pipe", script::BufferKind::Pipe { pages }),
+        BufferKind::Packets { pages } => ("pipe", script::BufferKind::Packets { pages }),
+        BufferKind::Socket { room } => ("socket", script::BufferKind::Socket { room }),
+    };
+    Buffer {
+        name: format!("{name}{n}"),
+        address: Some(buffer.address).filter(|address| *address != usual_buffer(n)),
+        kind,
+        mutex: buffer.mutex.map(|lock| lock.index()),
+        filled: buffer.filled,
     }
 }
 
@@ -166,6 +185,7 @@ fn step(op: Op) -> Step {
         state,
         on: on.map(|(lock, flags)| (lock.index(), flags)),
     };
+    let blocking = |is_nonblocking| if is_nonblocking { Blocking::No } else { Blocking::Yes };
     match op {
         Op::Compute(span) => Step::Run(span),
         Op::BusyWait(span) => Step::BusyWait(span),
@@ -174,6 +194,12 @@ fn step(op: Op) -> Step {
         Op::TryLock { lock, acquired: true } => Step::Trylock(lock.index()),
         Op::TryLock { lock, acquired: false } => Step::TrylockFailed(lock.index()),
         Op::Unlock(lock) => Step::Unlock(lock.index()),
+        Op::Put { buffer, bytes, is_nonblocking } => {
+            Step::Put(buffer.index(), bytes, blocking(is_nonblocking))
+        }
+        Op::Take { buffer, bytes, is_nonblocking } => {
+            Step::Take(buffer.index(), bytes, blocking(is_nonblocking))
+        }
         Op::Contend { lock, flags } => Step::Contend(lock.index(), flags),
         Op::Contended { lock, ret } => Step::Contended(lock.index(), ret),
         Op::Wake { target } => Step::Wake(target.index()),

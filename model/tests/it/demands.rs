@@ -2,7 +2,8 @@
 
 use crate::shorthand::recording;
 use expect_test::{Expect, expect};
-use model::{Recording, SchedEvent};
+use model::demand::DemandNote;
+use model::{LostWhat, Op, Recording, SchedEvent};
 
 /// The demand without what is only assumed of the machine.
 fn check(text: &str, expect: Expect) {
@@ -209,6 +210,128 @@ fn a_section_whose_end_is_not_recorded_is_guessed() {
             # WaitCutOff x3
         "#]],
     );
+}
+
+/// `low` waits for bytes, and not for `high`; its section of the pipe's mutex is not recorded.
+#[test]
+fn a_wait_for_bytes_is_one_for_the_pipe() {
+    check(
+        "0 0 x switch x R low
+         10 0 low take p 100 m
+         20 0 low switch low S high
+         30 0 high put p 100 m
+         40 0 high waking low 0
+         42 0 high wakeup low 0
+         50 0 high moved p 100
+         60 0 high switch high S low
+         70 0 low moved p 100
+         90 0 low switch low S idle",
+        expect![[r#"
+            end 0.09
+            mutex m0 0x2
+            pipe pipe0 0x1 mutex m0
+
+            x  allowed all  ...
+            low  allowed all
+                run 0.01  lock m0  run 0.01  take pipe0 100  run 0.01  unlock m0  run 0.02  wait  ...
+            high  allowed all  run 0.01  lock m0  run 0.01  put pipe0 100  unlock m0  run 0.02  wait  ...
+            # WaitCutOff x2
+        "#]],
+    );
+}
+
+/// Whoever closes a pipe ends a wait for it too; no bytes come, and the task is waited for.
+#[test]
+fn a_wait_that_somebody_else_ends_is_one_for_a_task() {
+    check(
+        "0 0 x switch x R low
+         10 0 low take p 100 m
+         20 0 low switch low S high
+         40 0 high waking low 0
+         60 0 high switch high S low
+         70 0 low moved p 0
+         90 0 low switch low S idle",
+        expect![[r#"
+            end 0.09
+            mutex m0 0x2
+            pipe pipe0 0x1 mutex m0
+
+            x  allowed all  ...
+            low  allowed all
+                run 0.01  lock m0  run 0.01  unlock m0  wait  lock m0  run 0.01  unlock m0  run 0.02  wait  ...
+            high  allowed all  run 0.02  wake low  run 0.02  wait  ...
+            # WaitCutOff x2
+        "#]],
+    );
+}
+
+/// A call that does not wait asks for all it asked for, also where it got nothing.
+#[test]
+fn a_call_that_does_not_wait() {
+    check(
+        "0 0 x switch x R low
+         10 0 low take p 64! -
+         20 0 low moved p -11
+         30 0 low put p 64! -
+         40 0 low moved p 64
+         90 0 low switch low S idle",
+        expect![[r#"
+            end 0.09
+            pipe pipe0 0x1
+
+            x  allowed all  ...
+            low  allowed all
+                run 0.02  take pipe0 64 nonblocking  run 0.02  put pipe0 64 nonblocking  run 0.05  wait  ...
+            # WaitCutOff x1
+        "#]],
+    );
+}
+
+/// Bytes that come out and did not go in were there before.
+#[test]
+fn a_pipe_has_bytes_in_it_from_before() {
+    check(
+        "0 0 x switch x R low
+         10 0 low take p 100 -
+         20 0 low moved p 70
+         30 0 low put p 30 -
+         40 0 low moved p 30
+         50 0 low take p 100 -
+         60 0 low moved p 60
+         90 0 low switch low S idle",
+        expect![[r#"
+            end 0.09
+            pipe pipe0 0x1 filled 100
+
+            x  allowed all  ...
+            low  allowed all
+                run 0.02  take pipe0 70  run 0.02  put pipe0 30  run 0.02  take pipe0 60  run 0.03  wait  ...
+            # WaitCutOff x1
+        "#]],
+    );
+}
+
+/// Without all records of a pipe its bytes would be waited for without end.
+#[test]
+fn where_records_of_pipes_are_lost_tasks_are_waited_for() {
+    let text = "0 0 x switch x R low
+         10 0 low take p 100 m
+         20 0 low switch low S high
+         30 0 high put p 100 m
+         40 0 high waking low 0
+         50 0 high moved p 100
+         60 0 high switch high S low
+         70 0 low moved p 100
+         90 0 low switch low S idle
+         lost 0 80 85";
+    let mut recording = recording(text);
+    let notes = |recording: &Recording| model::demand::extract(recording, None).1;
+    assert_eq!(notes(&recording).get(&DemandNote::TransfersLost), None);
+    recording.lost[0].what = LostWhat::OwnRecords;
+    assert_eq!(notes(&recording).get(&DemandNote::TransfersLost), Some(&1));
+    let (demand, _) = model::demand::extract(&recording, None);
+    let is_moved = |op: &Op| matches!(op, Op::Put { .. } | Op::Take { .. });
+    assert!(!demand.tasks.iter().any(|task| task.ops.iter().any(is_moved)));
 }
 
 #[test]

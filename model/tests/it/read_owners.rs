@@ -190,7 +190,7 @@ fn lost_records_of_owners_leave_the_schedule_whole() {
     let mut recording = recording(text);
     recording.lost.push(Lost {
         cpu: Some(CpuId(0)),
-        what: LostWhat::LockOwners,
+        what: LostWhat::OwnRecords,
         events: Some(3),
         after: Timestamp(1000),
         before: Timestamp(2000),

@@ -4,11 +4,13 @@
 //! named; thread ids follow the order of names from 1 on; `idle` is the idle task. `low@139` has
 //! kernel priority 139, which is 120 without.
 //! `owner m 33 low 1` says that the recorder found `low`, or `nobody`, and the owner word's bits.
+//! `put p 100 m` begins a write of 100 bytes into a pipe with the mutex `m`, `take p 100! -` a read
+//! that does not wait, from a pipe without one; `moved p 100` ends either.
 //! `|` in front of the event puts it in an interrupt. `lost CPU FROM TO` is a loss.
 
 use model::{
-    Context, CpuId, Event, HasReturn, LockFlags, LockHolder, LockId, Lost, LostWhat, OwnerBits,
-    PrevState, Recording, SchedEvent, Tid, Timestamp, WakeFields,
+    BufferId, BufferSize, Context, CpuId, Event, HasReturn, LockFlags, LockHolder, LockId, Lost,
+    LostWhat, OwnerBits, PrevState, Recording, SchedEvent, Tid, Timestamp, Transfer, WakeFields,
 };
 
 /// Tasks in order of mention.
@@ -86,6 +88,24 @@ impl Shorthand {
         WakeFields { tid, comm, prio: prio(task), target_cpu: CpuId(number(cpu)) }
     }
 
+    fn transfer(&mut self, words: &[&str]) -> SchedEvent {
+        let mut buffer = |name: &str| BufferId { address: self.lock(name).0, inode: 0 };
+        match *words {
+            ["moved", name, ret] => {
+                SchedEvent::TransferEnd { buffer: buffer(name), ret: number(ret) }
+            }
+            [word, name, count, mutex] => SchedEvent::TransferBegin {
+                buffer: buffer(name),
+                way: if word == "put" { Transfer::Put } else { Transfer::Take },
+                size: BufferSize::Pages(16),
+                count: number(count.trim_end_matches('!')),
+                is_nonblocking: count.ends_with('!'),
+                mutex: (mutex != "-").then(|| self.lock(mutex)),
+            },
+            _ => panic!("a call on a buffer, not {words:?}"),
+        }
+    }
+
     fn kind(&mut self, words: &[&str]) -> SchedEvent {
         let state = |letter: &str| match letter {
             "R" => PrevState::Runnable,
@@ -140,6 +160,7 @@ impl Shorthand {
             ["try", lock, ret] => {
                 SchedEvent::MutexTrylock { lock: self.lock(lock), ret: number(ret) }
             }
+            ["put" | "take" | "moved", ..] => self.transfer(words),
             ["donor", donor, running] => {
                 SchedEvent::Donor { donor: self.tid(donor), running: self.tid(running) }
             }

@@ -1,8 +1,8 @@
 //! Events in an order that no kernel emits.
 
 use model::{
-    Context, CpuId, Event, HasReturn, LockFlags, LockHolder, LockId, Lost, LostWhat, OwnerBits,
-    PrevState, Recording, SchedEvent, Tid, Timestamp, WakeFields,
+    BufferId, BufferSize, Context, CpuId, Event, HasReturn, LockFlags, LockHolder, LockId, Lost,
+    LostWhat, OwnerBits, PrevState, Recording, SchedEvent, Tid, Timestamp, Transfer, WakeFields,
 };
 
 /// A small generator: the same seed, the same soup.
@@ -43,7 +43,7 @@ fn kind(d: &mut Dice, recording: &mut Recording) -> SchedEvent {
         PrevState::Dead,
         PrevState::Unknown,
     ];
-    match d.roll(18) {
+    match d.roll(20) {
         0..3 => SchedEvent::Switch {
             prev: d.tid(),
             prev_comm: comm,
@@ -74,6 +74,15 @@ fn kind(d: &mut Dice, recording: &mut Recording) -> SchedEvent {
             let owner = (d.roll(3) > 0).then_some(holder);
             SchedEvent::LockOwner { lock, flags: LockFlags(flags), owner, bits }
         }
+        17 => SchedEvent::TransferBegin {
+            buffer: BufferId { address: d.roll(2), inode: 0 },
+            way: if d.roll(2) == 0 { Transfer::Put } else { Transfer::Take },
+            size: BufferSize::Pages(1),
+            count: 2,
+            is_nonblocking: d.roll(4) == 0,
+            mutex: (d.roll(3) > 0).then_some(lock),
+        },
+        18 => SchedEvent::TransferEnd { buffer: BufferId { address: d.roll(2), inode: 0 }, ret },
         14 => SchedEvent::Donor { donor: d.tid(), running: tid },
         _ => SchedEvent::MutexLockReturn { lock, ret },
     }
@@ -92,7 +101,7 @@ pub(crate) fn soup(seed: u64) -> Recording {
         recording.events.push(Event { at: Timestamp(at), cpu, context, tid, kind });
         if d.roll(40) == 0 {
             let (after, before) = (Timestamp(at), Timestamp(at.saturating_add(d.roll(20))));
-            let what = if d.roll(2) == 0 { LostWhat::Events } else { LostWhat::LockOwners };
+            let what = if d.roll(2) == 0 { LostWhat::Events } else { LostWhat::OwnRecords };
             let cpu = (d.roll(2) == 0).then(|| d.cpu());
             recording.lost.push(Lost { cpu, what, events: None, after, before });
         }

@@ -2,8 +2,9 @@
 
 use fixtures::Dice;
 use model::demand::{
-    Arrival, DemandLock, Group, GroupIndex, InitialFair, Latencies, LockIndex, Machine, Op,
-    Preemption, Rounds, SchedParams, SleepEnd, TaskDemand, write,
+    Arrival, BufferIndex, BufferKind, DemandBuffer, DemandLock, Group, GroupIndex, InitialFair,
+    Latencies, LockIndex, Machine, Op, Preemption, Rounds, SchedParams, SleepEnd, TaskDemand,
+    write,
 };
 use model::{
     CpuId, CpuSet, Demand, LockFlags, LockId, Names, Nanos, PrevState, SchedPolicy, TaskId,
@@ -110,7 +111,7 @@ impl Maker {
 
     fn op(&mut self) -> Op {
         let (state, on) = self.asleep();
-        match self.dice.roll(18) {
+        match self.dice.roll(20) {
             0 => Op::Compute(self.span()),
             1 => Op::Lock(self.lock()),
             2 => Op::LockInterruptible(self.lock()),
@@ -131,7 +132,36 @@ impl Maker {
             14 => Op::KeepAffinity,
             15 => Op::Contend { lock: self.lock(), flags: self.flags() },
             16 => Op::Contended { lock: self.lock(), ret: self.signed() },
+            17 => {
+                let (buffer, bytes) = self.transfer();
+                Op::Put { buffer, bytes, is_nonblocking: self.dice.one_in(3) }
+            }
+            18 => {
+                let (buffer, bytes) = self.transfer();
+                Op::Take { buffer, bytes, is_nonblocking: self.dice.one_in(3) }
+            }
             _ => Op::Exit,
+        }
+    }
+
+    fn transfer(&mut self) -> (BufferIndex, u32) {
+        let bytes = 1 + self.dice.roll(i32::MAX.unsigned_abs().into());
+        (BufferIndex(u32::from(self.dice.one_in(2))), u32::try_from(bytes).expect("31 bits"))
+    }
+
+    fn buffer(&mut self) -> DemandBuffer {
+        let mut number = || 1 + u32::try_from(self.dice.roll(1 << 30)).expect("30 bits");
+        let kinds = [
+            BufferKind::Pipe { pages: number() },
+            BufferKind::Packets { pages: number() },
+            BufferKind::Socket { room: number() },
+            BufferKind::Pipe { pages: 16 },
+        ];
+        DemandBuffer {
+            address: self.number(),
+            kind: one_of(&mut self.dice, &kinds),
+            mutex: self.dice.one_in(2).then(|| self.lock()),
+            filled: if self.dice.one_in(2) { 0 } else { 4097 },
         }
     }
 
@@ -237,7 +267,11 @@ fn demand(seed: u64) -> Demand {
             lock_contended: m.span(),
             lock_sleep: m.span(),
             lock_wake: m.span(),
+            buffer_sleep: m.span(),
+            buffer_wake: m.span(),
+            buffer_tell: m.span(),
         },
+        buffers: (0..2).map(|_| m.buffer()).collect(),
         odd_affinities: Vec::new(),
         stretches: Vec::new(),
         start: Timestamp(start),
@@ -265,8 +299,10 @@ fn parts(demand: &Demand) -> String {
             ..t.clone()
         })
         .collect();
-    let Demand { machine, locks, groups, latencies, start, end, .. } = demand;
-    format!("{comms:?} {tasks:?} {machine:?} {locks:?} {groups:?} {latencies:?} {start} {end}")
+    let Demand { machine, locks, buffers, groups, latencies, start, end, .. } = demand;
+    format!(
+        "{comms:?} {tasks:?} {machine:?} {locks:?} {buffers:?} {groups:?} {latencies:?} {start} {end}"
+    )
 }
 
 #[test]

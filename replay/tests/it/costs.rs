@@ -40,3 +40,29 @@ fn each_cost_delays_what_it_is_of() {
     // Nobody executes on another CPU than before.
     assert_eq!(times(Costs { migration: 9_000, far_migration: 9_000, ..zero }), times(zero));
 }
+
+#[test]
+fn waits_for_a_pipe_and_their_ends_have_costs() {
+    let script = "pipe p\nR fifo 50 at 0 take p 1 run 1\nW fifo 40 at 1 run 1 put p 1 run 1\n\
+                  M fifo 30 at 0 run 5\n";
+    let last = |costs: Costs| {
+        let demand =
+            Demand::from_script(&trace_formats::script::parse(script).expect("a scenario"));
+        let options = Options { costs, ..Options::default() };
+        let schedule = replay::replay(&demand, Policy::None, &options);
+        let end = |tid: i32| {
+            let events = schedule.recording.events.iter();
+            let mut of = events
+                .filter(|e| matches!(e.kind, SchedEvent::Switch { prev, .. } if prev.0 == tid));
+            of.next_back().expect("an end").at.0 / 1000
+        };
+        [end(1), end(2), end(3)]
+    };
+    let zero = Costs::default();
+    assert_eq!(last(zero), [3_000, 4_000, 8_000]);
+    // M begins later on the CPU on which R has gone to sleep.
+    assert_eq!(last(Costs { buffer_sleep: 7_000, ..zero }), [3_000, 4_000, 8_007]);
+    assert_eq!(last(Costs { buffer_wake: 3_000, ..zero }), [3_003, 4_003, 8_003]);
+    // The wakeup takes longer, and R comes behind it.
+    assert_eq!(last(Costs { buffer_tell: 5_000, ..zero }), [3_005, 4_005, 8_005]);
+}

@@ -36,6 +36,7 @@ impl Workload {
         let cpus = 1 + dice.roll(4);
         let preemption = dice.pick(&["full", "full", "full", "lazy", "none"]);
         let mut machine = format!("cpus {cpus}\npreemption {preemption}\nend 4000\n");
+        machine += "pipe p mutex m9\nsocket s\npipe q 1 packets\n";
         if dice.one_in(3) {
             machine += "hrtick off\n";
         }
@@ -124,6 +125,7 @@ fn step(dice: &mut Dice, lowest: u64) -> String {
     match dice.roll(7) {
         0 => format!("sleep {}.{}", dice.roll(3), 1 + dice.roll(9)),
         6 => recorded_step(dice, lowest),
+        5 if lowest == 0 && dice.one_in(2) => transfer(dice),
         1 => run(dice),
         2 if dice.one_in(3) => "yield".to_owned(),
         _ if lowest < 3 => {
@@ -136,6 +138,20 @@ fn step(dice: &mut Dice, lowest: u64) -> String {
             format!("{word} m{lock} {inside} unlock m{lock}")
         }
         _ => run(dice),
+    }
+}
+
+/// Bytes into a buffer and as many out of it: who puts first finds something to take in the end,
+/// whoever else took it.
+fn transfer(dice: &mut Dice) -> String {
+    let bytes = 1 + dice.roll(300);
+    let pause = format!("run 0.{}", 1 + dice.roll(9));
+    match dice.roll(3) {
+        0 => format!("put s {bytes} {pause} take s {bytes}"),
+        1 => format!(
+            "lock m9 put p {bytes} {pause} unlock m9 {pause} lock m9 take p {bytes} {pause} unlock m9"
+        ),
+        _ => "put q 1 nonblocking take q 2 nonblocking".to_owned(),
     }
 }
 

@@ -75,6 +75,12 @@ scenarios! {
     t15_sleep_until_a_tick
     t16_yield
     t17_fair_yield
+    t18_pipe_wakes_when_empty
+    t19_pipe_is_full
+    t20_pipe_readers_in_turn
+    t21_socket_wakes_all
+    t22_pipe_holds_its_mutex
+    t23_nonblocking
 }
 
 fn file_of(test: &str) -> String {

@@ -4,8 +4,9 @@
 //! fields are found from the end of the text, or by a pattern longer than a name.
 
 use crate::task_state::{StateTable, state_of_letter};
+use crate::tracepoint::transfer_begin;
 use crate::{
-    CpuId, HasReturn, LockFlags, LockHolder, LockId, NameId, Names, OwnerBits, PrevState,
+    BufferId, CpuId, HasReturn, LockFlags, LockHolder, LockId, NameId, Names, OwnerBits, PrevState,
     SchedEvent, Tid, WakeFields,
 };
 
@@ -31,6 +32,7 @@ pub(super) fn parse(
         "sched_stat_runtime" => stat_runtime(payload),
         "contention_begin" | "contention_end" | "contended_release" => lock_event(event, payload),
         "lock_owner" => lock_owner(payload),
+        "transfer_begin" | "transfer_end" => transfer(event, payload),
         "hrtimer_start" => hrtimer(payload, names),
         "resched_donor" | "resched_proxy_migrate" | "resched_proxy_return" => own(event, payload),
         _ if event.starts_with("mutex_") => {
@@ -267,6 +269,21 @@ fn lock_owner(text: &str) -> Option<SchedEvent> {
         owner: Some(holder).filter(|holder| holder.tid != Tid::IDLE),
         bits: OwnerBits::of_word(address(value(text, "owner_raw")?)?),
     })
+}
+
+/// `buffer=0x… inode=7 flags=1 size=16 count=64 mutex=0x…`, `buffer=0x… inode=7 ret=100`
+fn transfer(event: &str, text: &str) -> Option<SchedEvent> {
+    let number = |key| value(text, key).and_then(int);
+    let buffer = BufferId {
+        address: address(value(text, "buffer")?)?,
+        inode: number("inode")?.cast_unsigned(),
+    };
+    if event == "transfer_end" {
+        return Some(SchedEvent::TransferEnd { buffer, ret: number("ret")? });
+    }
+    let (size, flags) = (number("size")?.cast_unsigned(), number("flags")?.cast_unsigned());
+    let count = number("count")?.cast_unsigned();
+    Some(transfer_begin(buffer, address(value(text, "mutex")?)?, size, count, flags))
 }
 
 /// Names of the bits in the order that kernels print them.

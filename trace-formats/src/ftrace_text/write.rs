@@ -7,7 +7,8 @@
 
 use super::payload::LOCK_FLAG_NAMES;
 use crate::{
-    Context, CpuId, Event, HasReturn, LockFlags, Lost, LostWhat, NameId, Recording, SchedEvent, Tid,
+    BufferId, BufferSize, Context, CpuId, Event, HasReturn, LockFlags, LockId, Lost, LostWhat,
+    NameId, Recording, SchedEvent, Tid, Transfer,
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -270,6 +271,23 @@ fn write_lock(kind: &SchedEvent, out: &mut impl Write) -> fmt::Result {
             let (tid, prio, on_cpu, cpu) =
                 owner.map_or((0, 0, 0, 0), |o| (o.tid.0, o.prio, i32::from(o.is_on_cpu), o.cpu.0));
             write!(out, " owner_pid={tid} owner_prio={prio} owner_on_cpu={on_cpu} owner_cpu={cpu}")
+        }
+        SchedEvent::TransferBegin { buffer, way, size, count, is_nonblocking, mutex } => {
+            let (size, kind) = match size {
+                BufferSize::Pages(pages) => (pages, 0),
+                BufferSize::Packets(pages) => (pages, 4),
+                BufferSize::Room(room) => (room, 2),
+            };
+            let flags = u32::from(way == Transfer::Put) | kind | u32::from(is_nonblocking) << 3;
+            let BufferId { address, inode } = buffer;
+            let mutex = mutex.unwrap_or(LockId(0)).0;
+            let [inode, size, count] = [inode, size, count].map(u32::cast_signed);
+            write!(out, "transfer_begin: buffer={address:#x} inode={inode} flags={flags} ")?;
+            write!(out, "size={size} count={count} mutex={mutex:#x}")
+        }
+        SchedEvent::TransferEnd { buffer: BufferId { address, inode }, ret } => {
+            let inode = inode.cast_signed();
+            write!(out, "transfer_end: buffer={address:#x} inode={inode} ret={ret}")
         }
         SchedEvent::MutexLock { lock, has_return: HasReturn::No } => {
             write!(out, "mutex_lock_in: lock={lock}")

@@ -76,6 +76,12 @@ pub struct Latencies {
     pub lock_sleep: Nanos,
     /// Coming back from there, until the mutex is taken.
     pub lock_wake: Nanos,
+    /// What a call on a pipe or socket does before it sleeps for bytes or room.
+    pub buffer_sleep: Nanos,
+    /// What it does behind that sleep, beside moving bytes.
+    pub buffer_wake: Nanos,
+    /// What it does to wake somebody who waits.
+    pub buffer_tell: Nanos,
 }
 
 impl Default for Machine {

@@ -43,6 +43,7 @@ pub(super) struct Draft<'t> {
     tasks: BTreeMap<Cow<'t, str>, usize>,
     locks: BTreeMap<Cow<'t, str>, usize>,
     groups: BTreeMap<Cow<'t, str>, usize>,
+    buffers: BTreeMap<Cow<'t, str>, usize>,
     /// Settings that name something for every CPU, and the end: checked when all settings are known.
     pub(super) to_check: Vec<Word<'t>>,
     /// 64-bit words that the CPU sets named so far take.
@@ -66,6 +67,22 @@ impl<'t> Draft<'t> {
     pub(super) fn known_lock(&self, word: Word<'_>) -> Result<usize, Error> {
         let known = self.locks.get(&*word.name()?).copied();
         known.ok_or_else(|| word.error(format!("no lock is `{}`", word.text)))
+    }
+
+    pub(super) fn buffer(&self, word: Word<'_>) -> Result<usize, Error> {
+        let known = self.buffers.get(&*word.name()?).copied();
+        known.ok_or_else(|| {
+            let text = word.text;
+            word.error(format!("there is no buffer `{text}`: `pipe {text}` or `socket {text}`"))
+        })
+    }
+
+    pub(super) fn name_buffer(&mut self, word: Word<'t>) -> Result<String, Error> {
+        let name = word.name()?;
+        if self.buffers.insert(name.clone(), self.script.buffers.len()).is_some() {
+            return Err(word.error(format!("there is a buffer `{}` already", word.text)));
+        }
+        Ok(name.into_owned())
     }
 
     pub(super) fn task(&self, word: Word<'_>) -> Result<usize, Error> {

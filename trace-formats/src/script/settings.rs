@@ -2,14 +2,14 @@
 
 use super::parse::Draft;
 use super::word::{Word, Words};
-use super::{CpuList, Group, Latencies, Machine, Preemption, Sharing, lock};
+use super::{CpuList, Group, Latencies, Machine, Preemption, Sharing, buffer, lock};
 use crate::{Error, Nanos, Timestamp};
 
 /// Most CPUs of a machine.
 const MOST_CPUS: u64 = 4096;
 
 /// Words that begin a setting.
-pub(super) const SETTINGS: [&str; 22] = [
+pub(super) const SETTINGS: [&str; 24] = [
     "cpus",
     "per-core",
     "per-cache",
@@ -31,6 +31,8 @@ pub(super) const SETTINGS: [&str; 22] = [
     "mutex",
     "rwsem",
     "rt-mutex",
+    "pipe",
+    "socket",
     "not",
 ];
 
@@ -69,6 +71,7 @@ pub(super) fn read<'t>(words: &mut Words<'_, 't>, draft: &mut Draft<'t>) -> Resu
     words.next();
     match word.text {
         "rwsem" | "rt-mutex" | "mutex" => lock::read(word, words, draft)?,
+        "pipe" | "socket" => buffer::read(word, words, draft)?,
         "group" => group(word, words, draft)?,
         "not" => draft.script.not_yet = Some(reason(word, words)?),
         "cores" | "caches" | "nodes" | "newidle" | "end" => {
@@ -171,10 +174,13 @@ fn latencies(words: &mut Words<'_, '_>, latencies: &mut Latencies) -> Result<(),
             "lock-contended" => &mut latencies.lock_contended,
             "lock-sleep" => &mut latencies.lock_sleep,
             "lock-wake" => &mut latencies.lock_wake,
+            "buffer-sleep" => &mut latencies.buffer_sleep,
+            "buffer-wake" => &mut latencies.buffer_wake,
+            "buffer-tell" => &mut latencies.buffer_tell,
             other => {
                 return Err(word.error(format!(
                     "`{other}` is no latency; there are wake-busy, wake-idle, wake-deep, slice-end, \
-                     lock-contended, lock-sleep, lock-wake"
+                     lock-contended, lock-sleep, lock-wake, buffer-sleep, buffer-wake, buffer-tell"
                 )));
             }
         };

@@ -23,6 +23,10 @@ pub enum Step {
     TrylockFailed(usize),
     /// Release a mutex.
     Unlock(usize),
+    /// Put so many bytes into a buffer, an index into [`super::Script::buffers`].
+    Put(usize, u32, Blocking),
+    /// Take so many bytes out of a buffer.
+    Take(usize, u32, Blocking),
     /// Begin to wait for a lock that it does not acquire by itself, in this way.
     Contend(usize, LockFlags),
     /// That wait is over; 0 or `-errno`.
@@ -69,6 +73,15 @@ pub enum Step {
     Mark(Mark),
 }
 
+/// Whether a call waits where there is nothing to move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocking {
+    /// It waits.
+    Yes,
+    /// It goes on with less.
+    No,
+}
+
 /// How a task sleeps, and on what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asleep {
@@ -97,7 +110,7 @@ pub enum Mark {
     RoundsOver,
 }
 
-const STEPS: &str = "run, busy-wait, lock, lock-interruptible, trylock, trylock-failed, unlock, contend, contended, keep-affinity, sleep, \
+const STEPS: &str = "run, busy-wait, lock, lock-interruptible, trylock, trylock-failed, unlock, put, take, contend, contended, keep-affinity, sleep, \
                      sleep-until, sleep-ticks, sleep-every, wait, wake, signal, fork, set, yield, exit, round, \
                      round-once, may-end, rounds-over, ...";
 
@@ -129,6 +142,7 @@ pub(super) fn read<'t>(
         "trylock" => Step::Trylock(lock(words)?),
         "trylock-failed" => Step::TrylockFailed(lock(words)?),
         "unlock" => Step::Unlock(lock(words)?),
+        "put" | "take" => transfer(word, words, draft)?,
         "contend" => {
             let lock = lock(words)?;
             let flags = match words.next_if("as") {
@@ -183,6 +197,22 @@ pub(super) fn read<'t>(
             )));
         }
     })
+}
+
+/// Reads `BUFFER BYTES [nonblocking]`; `word` says which way.
+fn transfer<'t>(
+    word: Word<'t>,
+    words: &mut Words<'_, 't>,
+    draft: &Draft<'t>,
+) -> Result<Step, Error> {
+    let buffer = draft.buffer(words.argument(word, "a buffer")?)?;
+    let bytes = words.integer(word, 1..=i32::MAX)?.unsigned_abs();
+    let blocking = match words.next_if("nonblocking") {
+        Some(_) => Blocking::No,
+        None => Blocking::Yes,
+    };
+    let step = if word.text == "put" { Step::Put } else { Step::Take };
+    Ok(step(buffer, bytes, blocking))
 }
 
 /// Reads `[STATE] [on LOCK [as FLAGS]]`.

@@ -98,13 +98,13 @@ fn unknown_words_are_named_with_their_line() {
     check(
         "cpus 1\nL fair lokc m",
         expect![
-            "at line 2: `lokc` is unknown; attributes are fair, batch, idle, nice, fifo, rr, dl, stop, params, slice, cpu, allowed, at-first, at, asleep, forked, in, holds, vruntime, deadline, lag, comm, tid, prio, parent, ended, until, as-recorded; steps are run, busy-wait, lock, lock-interruptible, trylock, trylock-failed, unlock, contend, contended, keep-affinity, sleep, sleep-until, sleep-ticks, sleep-every, wait, wake, signal, fork, set, yield, exit, round, round-once, may-end, rounds-over, ..."
+            "at line 2: `lokc` is unknown; attributes are fair, batch, idle, nice, fifo, rr, dl, stop, params, slice, cpu, allowed, at-first, at, asleep, forked, in, holds, vruntime, deadline, lag, comm, tid, prio, parent, ended, until, as-recorded; steps are run, busy-wait, lock, lock-interruptible, trylock, trylock-failed, unlock, put, take, contend, contended, keep-affinity, sleep, sleep-until, sleep-ticks, sleep-every, wait, wake, signal, fork, set, yield, exit, round, round-once, may-end, rounds-over, ..."
         ],
     );
     check(
         "L run 1 4",
         expect![
-            "at line 1: `4` is out of place; attributes are fair, batch, idle, nice, fifo, rr, dl, stop, params, slice, cpu, allowed, at-first, at, asleep, forked, in, holds, vruntime, deadline, lag, comm, tid, prio, parent, ended, until, as-recorded; steps are run, busy-wait, lock, lock-interruptible, trylock, trylock-failed, unlock, contend, contended, keep-affinity, sleep, sleep-until, sleep-ticks, sleep-every, wait, wake, signal, fork, set, yield, exit, round, round-once, may-end, rounds-over, ..."
+            "at line 1: `4` is out of place; attributes are fair, batch, idle, nice, fifo, rr, dl, stop, params, slice, cpu, allowed, at-first, at, asleep, forked, in, holds, vruntime, deadline, lag, comm, tid, prio, parent, ended, until, as-recorded; steps are run, busy-wait, lock, lock-interruptible, trylock, trylock-failed, unlock, put, take, contend, contended, keep-affinity, sleep, sleep-until, sleep-ticks, sleep-every, wait, wake, signal, fork, set, yield, exit, round, round-once, may-end, rounds-over, ..."
         ],
     );
     check("hrtick maybe", expect!["at line 1: `hrtick` is on or off, not `maybe`"]);
@@ -119,6 +119,10 @@ fn unknown_words_are_named_with_their_line() {
         expect!["at line 1: `L@1`: a name is of letters, digits and _.-/: or stands in quotes"],
     );
     check("A wake B", expect!["at line 1: no task is `B`"]);
+    check("A put p 1", expect!["at line 1: there is no buffer `p`: `pipe p` or `socket p`"]);
+    check("pipe p\nsocket p", expect!["at line 2: there is a buffer `p` already"]);
+    check("pipe p 16 bytes", expect!["at line 1: a pipe has `pages` or `packets`, not `bytes`"]);
+    check("socket s 4 pages", expect!["at line 1: a socket has `bytes`, not `pages`"]);
 }
 
 #[test]

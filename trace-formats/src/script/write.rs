@@ -4,7 +4,7 @@ mod machine;
 mod task;
 
 use super::quote::Quoted;
-use super::{Group, Lock, Script, Step, Task, lock};
+use super::{Buffer, BufferKind, Group, Lock, Script, Step, Task, lock};
 use std::fmt::{self, Display, Formatter};
 
 /// Columns of a line.
@@ -24,6 +24,7 @@ impl Display for Script {
         if !self.locks_follow_from_tasks() {
             self.locks.iter().try_for_each(|lock| write_lock(lock, f))?;
         }
+        self.buffers.iter().try_for_each(|buffer| self.write_buffer(buffer, f))?;
         if !self.tasks.is_empty() {
             writeln!(f)?;
         }
@@ -114,10 +115,33 @@ fn write_lock(lock: &Lock, f: &mut Formatter<'_>) -> fmt::Result {
 }
 
 impl Script {
+    fn write_buffer(&self, buffer: &Buffer, f: &mut Formatter<'_>) -> fmt::Result {
+        let is_socket = matches!(buffer.kind, BufferKind::Socket { .. });
+        let kind = if is_socket { "socket" } else { "pipe" };
+        write!(f, "{kind} {}", Quoted(&buffer.name))?;
+        if let Some(address) = buffer.address {
+            write!(f, " {address:#x}")?;
+        }
+        match buffer.kind {
+            BufferKind::PIPE | BufferKind::SOCKET => {}
+            BufferKind::Pipe { pages } => write!(f, " {pages} pages")?,
+            BufferKind::Packets { pages } => write!(f, " {pages} packets")?,
+            BufferKind::Socket { room } => write!(f, " {room} bytes")?,
+        }
+        if let Some(lock) = buffer.mutex.and_then(|lock| self.locks.get(lock)) {
+            write!(f, " mutex {}", Quoted(&lock.name))?;
+        }
+        if buffer.filled > 0 {
+            write!(f, " filled {}", buffer.filled)?;
+        }
+        writeln!(f)
+    }
+
     /// Whether the tasks mention all locks in their order, and there is no more to say of them.
     fn locks_follow_from_tasks(&self) -> bool {
         let mut next = 0;
-        for lock in self.tasks.iter().flat_map(mentioned) {
+        let of_buffers = self.buffers.iter().filter_map(|buffer| buffer.mutex);
+        for lock in of_buffers.chain(self.tasks.iter().flat_map(mentioned)) {
             if lock > next {
                 return false;
             }

@@ -95,7 +95,7 @@ impl Losses {
 fn what(buffer: Buffer) -> LostWhat {
     match buffer {
         Buffer::Top => LostWhat::Events,
-        Buffer::Owners => LostWhat::LockOwners,
+        Buffer::Owners => LostWhat::OwnRecords,
     }
 }
 

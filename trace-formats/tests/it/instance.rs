@@ -87,7 +87,7 @@ fn a_loss_of_owners_is_one_of_owners_alone() {
         found,
         [
             (LostWhat::Events, Some(CpuId(0)), Some(4), start, first),
-            (LostWhat::LockOwners, Some(CpuId(1)), Some(7), cpu_1, cpu_1),
+            (LostWhat::OwnRecords, Some(CpuId(1)), Some(7), cpu_1, cpu_1),
         ]
     );
 }

@@ -60,9 +60,12 @@ impl Machine {
             ("lock-contended", l.lock_contended),
             ("lock-sleep", l.lock_sleep),
             ("lock-wake", l.lock_wake),
+            ("buffer-sleep", l.buffer_sleep),
+            ("buffer-wake", l.buffer_wake),
+            ("buffer-tell", l.buffer_tell),
         ];
-        // Those of switches, and those of locks.
-        all.chunks(4).try_for_each(|line| {
+        // Those of switches, of locks, and of buffers.
+        [&all[..4], &all[4..7], &all[7..]].into_iter().try_for_each(|line| {
             let known = line.iter().filter(|(_, span)| *span != Nanos(0));
             let text: String =
                 known.map(|(name, span)| format!(" {name} {}", Millis::from(*span))).collect();

@@ -3,7 +3,8 @@
 use super::{Line, Quoted};
 use crate::Nanos;
 use crate::script::{
-    Allowed, Asleep, Class, FairPlace, Mark, Millis, Priority, Script, Start, Step, Task, lock,
+    Allowed, Asleep, Blocking, Class, FairPlace, Mark, Millis, Priority, Script, Start, Step, Task,
+    lock,
 };
 use std::fmt::{self, Formatter};
 
@@ -14,6 +15,15 @@ impl Script {
 
     fn lock_name(&self, lock: usize) -> Quoted<'_> {
         Quoted(self.locks.get(lock).map_or("", |lock| &lock.name))
+    }
+
+    fn transfer(&self, word: &str, (buffer, bytes): (usize, u32), blocking: Blocking) -> String {
+        let how = if blocking == Blocking::No { " nonblocking" } else { "" };
+        format!("{word} {} {bytes}{how}", self.buffer_name(buffer))
+    }
+
+    fn buffer_name(&self, buffer: usize) -> Quoted<'_> {
+        Quoted(self.buffers.get(buffer).map_or("", |buffer| &buffer.name))
     }
 
     /// One line if it fits, else the steps below the attributes, and each round on a line of its own.
@@ -103,6 +113,8 @@ impl Script {
             Step::Trylock(m) => lock("trylock", *m),
             Step::TrylockFailed(m) => lock("trylock-failed", *m),
             Step::Unlock(m) => lock("unlock", *m),
+            Step::Put(buffer, bytes, how) => self.transfer("put", (*buffer, *bytes), *how),
+            Step::Take(buffer, bytes, how) => self.transfer("take", (*buffer, *bytes), *how),
             Step::Contend(m, flags) if self.locks.get(*m).is_some_and(|l| l.flags == *flags) => {
                 lock("contend", *m)
             }
