@@ -15,6 +15,7 @@ mod extract;
 mod hidden;
 mod latency;
 mod machine;
+mod message;
 mod note;
 mod order;
 mod presence;
@@ -356,6 +357,16 @@ pub enum BufferKind {
         /// Pages.
         pages: u32,
     },
+    /// A pipe of which the trace shows the calls of its mutex alone: it holds so many messages of one
+    /// size.
+    Messages {
+        /// Messages, at most.
+        room: u32,
+        /// Once full, it takes more when so many are gone.
+        step: u32,
+    },
+    /// A futex word: wakeups that were given to whoever waits on it.
+    Tokens,
     /// A stream socket that takes messages until so many bytes of memory are in use (`sk_sndbuf`).
     Socket {
         /// Bytes, the kernel's own for each message included.

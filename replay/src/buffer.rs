@@ -6,7 +6,7 @@ use crate::rule::buffer::{Part, Store};
 use crate::sched::Entry;
 use crate::state::T;
 use crate::wake::Waker;
-use model::demand::{BufferIndex, DemandBuffer};
+use model::demand::{BufferIndex, BufferKind, DemandBuffer};
 use model::{Op, PrevState};
 use std::collections::VecDeque;
 
@@ -73,6 +73,8 @@ enum Stage {
     Moves,
     /// It has let go of the mutex and is about to wait.
     Waits,
+    /// It has told others, and is on its way to sleep.
+    Leaves,
     /// Behind the wait.
     Woken,
 }
@@ -112,7 +114,13 @@ impl Engine<'_> {
         let asked = (bytes, if waits { Empty::Waits } else { Empty::GoesOn });
         match self.task(t).call.stage {
             Stage::Moves => self.move_bytes(cpu, t, (way, buffer), asked),
-            Stage::Waits => self.wait_for_buffer(cpu, t, (way, buffer)),
+            Stage::Waits => {
+                self.give_notice(cpu, t);
+                self.tasks[t as usize].call.stage = Stage::Leaves;
+                let busy = &mut self.cpus[cpu].busy_until;
+                *busy = (*busy).max(self.now) + self.costs.buffer_sleep;
+            }
+            Stage::Leaves => self.wait_for_buffer(cpu, t, (way, buffer)),
             Stage::Woken => {
                 self.tasks[t as usize].call.stage = Stage::Moves;
                 if self.task(t).call.relocks
@@ -141,7 +149,7 @@ impl Engine<'_> {
                 let was_empty = store.is_empty();
                 let moved =
                     store.put(left, if call.moved == 0 { Part::First } else { Part::Later });
-                (was_empty || !store.wakes_one(), moved)
+                (was_empty || !store.wakes_when_empty(), moved)
             }
             Way::Take => {
                 let before = store.level();
@@ -186,7 +194,6 @@ impl Engine<'_> {
 
     fn wait_for_buffer(&mut self, cpu: usize, t: T, (way, buffer): (Way, BufferIndex)) {
         let at = buffer.index();
-        self.give_notice(cpu, t);
         self.tasks[t as usize].call.stage = Stage::Woken;
         self.tasks[t as usize].call.tells_own = true;
         let buffer = &mut self.buffers[at];
@@ -217,20 +224,37 @@ impl Engine<'_> {
         }
     }
 
-    /// Wakes one who waits on a side of a pipe, or all who wait on that of a socket.
+    /// Wakes one who waits on a side of a pipe, all who wait on that of a socket, and as many as
+    /// there are wakeups on a futex word, the most urgent first.
+    ///
+    /// # Source
+    ///
+    /// `wake_up_interruptible_sync_poll` in `fs/pipe.c`; `futex_wake` in `kernel/futex/waitwake.c`:
+    /// realtime waiters by priority, then all others in the order in which they came.
     fn wake_side(&mut self, cpu: usize, buffer: BufferIndex, side: Way) {
-        loop {
-            let buffer = &mut self.buffers[buffer.index()];
-            let wakes_one = buffer.store.wakes_one();
-            let waiting = if side == Way::Put { &mut buffer.writers } else { &mut buffer.readers };
-            let Some(p) = waiting.pop_front() else { return };
+        let kind = self.demand.buffers.get(buffer.index()).map(|b| b.kind);
+        let is_futex = kind == Some(BufferKind::Tokens);
+        let waker = if is_futex { Waker::Task(cpu) } else { Waker::Sync(cpu) };
+        let mut left = match kind {
+            Some(BufferKind::Tokens) => self.buffers[buffer.index()].store.n_messages(),
+            Some(BufferKind::Socket { .. }) => u64::MAX,
+            _ => 1,
+        };
+        while left > 0 {
+            left -= 1;
+            let waits = &self.buffers[buffer.index()];
+            let waits = if side == Way::Put { &waits.writers } else { &waits.readers };
+            let rank = |t: &T| if is_futex { self.task(*t).prio.clamp(-1, 100) } else { 0 };
+            let Some(at) = (0..waits.len()).min_by_key(|at| (rank(&waits[*at]), *at)) else {
+                return;
+            };
+            let waits = &mut self.buffers[buffer.index()];
+            let waits = if side == Way::Put { &mut waits.writers } else { &mut waits.readers };
+            let Some(p) = waits.remove(at) else { return };
             self.rule = Rule::BufferMoves;
-            self.wake(p, Waker::Sync(cpu));
+            self.wake(p, waker);
             let busy = &mut self.cpus[cpu].busy_until;
             *busy = (*busy).max(self.now) + self.costs.buffer_tell;
-            if wakes_one {
-                return;
-            }
         }
     }
 }

@@ -60,9 +60,6 @@ impl Engine<'_> {
         if prev_state == PrevState::Uninterruptible && cause == Rule::LockSleeps {
             work += self.costs.lock_sleep;
         }
-        if cause == Rule::BufferSleeps {
-            work += self.costs.buffer_sleep;
-        }
         if prev != next {
             work += next.map_or(0, |t| self.arrival_cost(cpu, t));
             let choice = if detour { Rule::IdleDetour } else { self.choice(cpu, next) };

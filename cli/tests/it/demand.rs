@@ -36,7 +36,7 @@ fn the_text_says_how_much_of_it_is_guessed() {
             #   a wait went on when the recording ended (5 times)
             newidle ?
             latency wake-busy 0.014616 wake-idle 0.01556 wake-deep 0.017892
-            latency lock-sleep 0.009036 lock-wake 0.00418
+            latency lock-sleep 0.011756 lock-wake 0.00418
             assumed "ticks at multiples of their period"
             start 28542.713223
             end 30950.794143

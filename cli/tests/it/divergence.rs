@@ -29,19 +29,19 @@ fn a_recording_beside_its_replay() {
               2 turns on CPUs agree before it; 0 slipped, and agreed again at once
 
             what it comes to                    recorded     replayed    otherwise   times
-            kworker/0:2        asleep, gone    3415.3 ms    3180.8 ms    234.46 ms   5 -> 5
-            kworker/0:2        wants a CPU      1.697 ms    233.67 ms    231.97 ms   4 -> 4
-            high               lock waits      669.93 ms    878.79 ms    208.86 ms   161 -> 174
-            high               asleep, gone    2636.1 ms    2429.1 ms    207.02 ms   290 -> 271
-            med1               wants a CPU     853.47 ms    767.01 ms     86.46 ms   199 -> 199
-            med1               asleep, gone    1612.3 ms    1691.6 ms     79.36 ms   199 -> 199
-            med0               asleep, gone    1608.6 ms    1565.1 ms     43.47 ms   202 -> 202
-            med0               wants a CPU     861.49 ms    898.43 ms     36.94 ms   203 -> 203
-            pibench            CPU time        364.80 ms    357.35 ms     7.447 ms   22 -> 12  not conserved
-            high               CPU time         75.23 ms     68.62 ms     6.602 ms   458 -> 445  not conserved
-            kworker/u4:1       wants a CPU      5.928 ms     0.064 ms     5.864 ms   3 -> 2
-            trace-cmd x2       asleep, gone    6834.1 ms    6828.7 ms     5.419 ms   3 -> 2
-            and 22 smaller ones; --json has all
+            kworker/0:2        asleep, gone    3415.3 ms    3180.5 ms    234.79 ms   5 -> 5
+            kworker/0:2        wants a CPU      1.697 ms    233.98 ms    232.28 ms   4 -> 4
+            high               lock waits      669.93 ms    885.72 ms    215.78 ms   161 -> 178
+            high               asleep, gone    2636.1 ms    2421.5 ms    214.61 ms   290 -> 269
+            med1               wants a CPU     853.47 ms    803.82 ms     49.65 ms   199 -> 199
+            med1               asleep, gone    1612.3 ms    1654.6 ms     42.31 ms   199 -> 199
+            med0               asleep, gone    1608.6 ms    1634.2 ms     25.56 ms   202 -> 200
+            med0               wants a CPU     861.49 ms    838.21 ms     23.27 ms   203 -> 200
+            low                wants a CPU     1954.1 ms    1943.2 ms     10.86 ms   678 -> 684
+            low                CPU time        714.97 ms    725.56 ms     10.59 ms   1100 -> 1102
+            pibench            CPU time        364.80 ms    357.33 ms     7.464 ms   22 -> 12  not conserved
+            high               CPU time         75.23 ms     68.16 ms     7.069 ms   458 -> 447  not conserved
+            and 21 smaller ones; --json has all
             times: how often a CPU was left, a wakeup came, a sleep or a wait for a lock began
 
             where these tasks themselves part from the recording
@@ -53,10 +53,10 @@ fn a_recording_beside_its_replay() {
                 replayed  29.480776 s  is woken by an interrupt after 0.013 ms, onto CPU 0
               med0 (75): a sleep ends (the demand)
                 recorded  29.525780 s  is woken by an interrupt after 8.586 ms, onto CPU 0
-                replayed  29.516768 s  is woken by an interrupt after 0.221 ms, onto CPU 0
-              low (77): the program is over, or the replay (the demand)
-                recorded  32.451932 s  computes 1.102 ms, sleeps
-                replayed  32.454304 s  computes 0.072 ms, ends
+                replayed  29.516768 s  is woken by an interrupt after 0.212 ms, onto CPU 0
+              low (77): the program sleeps (the demand)
+                recorded  32.454055 s  computes 0.072 ms, ends
+                replayed  32.438329 s  computes 3.057 ms, sleeps
               kworker/u4:2 (26): the program is over, or the replay (the demand)
                 recorded  29.056127 s  is woken by pibench (73) after 0.028 ms, onto CPU 0
                 replayed  29.056127 s  nothing more
@@ -133,18 +133,18 @@ fn another_policy_leaves_the_recording_where_it_acts() {
               2 turns on CPUs agree before it; 0 slipped, and agreed again at once
 
             what it comes to                    recorded     replayed    otherwise   times
-            high               asleep, gone    2636.1 ms    3182.5 ms    546.39 ms   290 -> 290
-            high               lock waits      669.93 ms    124.47 ms    545.45 ms   161 -> 198
-            low                wants a CPU     1954.1 ms    1683.1 ms    270.99 ms   678 -> 852
-            kworker/0:2        asleep, gone    3415.3 ms    3183.4 ms    231.89 ms   5 -> 5
-            kworker/0:2        wants a CPU      1.697 ms    232.99 ms    231.29 ms   4 -> 4
-            low                CPU time        714.97 ms    901.06 ms    186.09 ms   1100 -> 1129  not conserved
-            med0               CPU time        946.33 ms    822.46 ms    123.87 ms   1230 -> 1193  not conserved
-            med0               wants a CPU     861.49 ms    952.14 ms     90.65 ms   203 -> 175
-            low                asleep, gone    748.06 ms    832.37 ms     84.30 ms   678 -> 852
-            med1               CPU time        951.32 ms    888.88 ms     62.44 ms   1227 -> 1206  not conserved
-            med1               wants a CPU     853.47 ms    901.51 ms     48.03 ms   199 -> 185
-            med0               asleep, gone    1608.6 ms    1640.5 ms     31.88 ms   202 -> 174
+            high               lock waits      669.93 ms    120.18 ms    549.74 ms   161 -> 195
+            high               asleep, gone    2636.1 ms    3184.9 ms    548.73 ms   290 -> 290
+            low                wants a CPU     1954.1 ms    1674.5 ms    279.53 ms   678 -> 857
+            kworker/0:2        asleep, gone    3415.3 ms    3183.2 ms    232.07 ms   5 -> 5
+            kworker/0:2        wants a CPU      1.697 ms    233.17 ms    231.47 ms   4 -> 4
+            low                CPU time        714.97 ms    906.40 ms    191.43 ms   1100 -> 1129  not conserved
+            med0               CPU time        946.33 ms    812.80 ms    133.53 ms   1230 -> 1186  not conserved
+            low                asleep, gone    748.06 ms    835.56 ms     87.50 ms   678 -> 857
+            med0               wants a CPU     861.49 ms    942.67 ms     81.18 ms   203 -> 173
+            med1               CPU time        951.32 ms    893.67 ms     57.65 ms   1227 -> 1222  not conserved
+            med0               asleep, gone    1608.6 ms    1659.6 ms     51.01 ms   202 -> 172
+            med1               wants a CPU     853.47 ms    901.13 ms     47.65 ms   199 -> 186
             and 21 smaller ones; --json has all
             times: how often a CPU was left, a wakeup came, a sleep or a wait for a lock began
 
@@ -154,13 +154,13 @@ fn another_policy_leaves_the_recording_where_it_acts() {
                 replayed  29.455024 s  computes 0.013 ms, sleeps for lock 0xffffffffa0201020
               low (77): the program sleeps (the demand)
                 recorded  32.454055 s  computes 0.072 ms, ends
-                replayed  31.815006 s  computes 3.048 ms, sleeps
+                replayed  31.823052 s  computes 3.071 ms, sleeps
               med0 (75): a sleep ends (the demand)
                 recorded  29.570776 s  is woken by an interrupt after 0.529 ms, onto CPU 0
-                replayed  29.579768 s  is woken by an interrupt after 7.654 ms, onto CPU 0
+                replayed  29.579768 s  is woken by an interrupt after 7.652 ms, onto CPU 0
               med1 (76): a sleep ends (the demand)
                 recorded  29.498780 s  is woken by an interrupt after 1.095 ms, onto CPU 0
-                replayed  29.507776 s  is woken by an interrupt after 7.664 ms, onto CPU 0
+                replayed  29.507776 s  is woken by an interrupt after 7.662 ms, onto CPU 0
               kworker/u4:2 (26): the program is over, or the replay (the demand)
                 recorded  29.056127 s  is woken by pibench (73) after 0.028 ms, onto CPU 0
                 replayed  29.056127 s  nothing more

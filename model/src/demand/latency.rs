@@ -131,8 +131,11 @@ impl Spans {
         }
     }
 
-    /// The medians.
-    pub(super) fn finish(mut self) -> Latencies {
+    /// The medians; on a machine of one CPU, where nobody spins, the means of what mutexes take.
+    ///
+    /// A recorder that takes a call chain at some waits makes those ten times as long: their median
+    /// does not say what all of them took.
+    pub(super) fn finish(mut self, n_cpus: usize) -> Latencies {
         // One kind alone stands for both.
         if self.idle.is_empty() {
             self.idle.clone_from(&self.deep);
@@ -144,8 +147,16 @@ impl Spans {
             wake_idle: median(self.idle),
             wake_deep: median(self.deep),
             slice_end: median(self.slice),
-            lock_contended: low(self.lock.at_once),
-            lock_sleep: median(self.lock.to_sleep),
+            lock_contended: if n_cpus == 1 {
+                mean(&self.lock.at_once)
+            } else {
+                low(self.lock.at_once)
+            },
+            lock_sleep: if n_cpus == 1 {
+                mean(&self.lock.all_to_sleep)
+            } else {
+                median(self.lock.to_sleep)
+            },
             lock_wake: median(self.lock.back),
             ..Latencies::default()
         }
@@ -158,6 +169,8 @@ struct LockSpans {
     /// Of tasks that wait for a mutex: when they last looked at it, or came back to a CPU.
     waiting: BTreeMap<Tid, Waiting>,
     to_sleep: Vec<Nanos>,
+    /// The same from the first look on.
+    all_to_sleep: Vec<Nanos>,
     back: Vec<Nanos>,
     /// From the first look to having it, without sleep.
     at_once: Vec<Nanos>,
@@ -167,8 +180,11 @@ struct LockSpans {
 enum Waiting {
     /// It has just come, and spins.
     Came(u64),
-    /// It is about to sleep.
-    Looked(u64),
+    /// It came then, looked again, and is about to sleep.
+    Looked {
+        came: u64,
+        at: u64,
+    },
     Asleep,
     Back(u64),
 }
@@ -183,25 +199,30 @@ impl LockSpans {
                 if flags.has(LockFlags::SPIN) {
                     self.waiting.insert(event.tid, Waiting::Came(at));
                 } else {
-                    self.waiting.insert(event.tid, Waiting::Looked(at));
+                    let came = match self.waiting.get(&event.tid) {
+                        Some(Waiting::Came(came)) => *came,
+                        _ => at,
+                    };
+                    self.waiting.insert(event.tid, Waiting::Looked { came, at });
                 }
             }
             SchedEvent::ContentionEnd { .. } => match self.waiting.remove(&event.tid) {
                 Some(Waiting::Back(since)) => self.back.extend(span(since)),
                 Some(Waiting::Came(since)) => self.at_once.extend(span(since)),
-                Some(Waiting::Looked(_) | Waiting::Asleep) | None => {}
+                Some(Waiting::Looked { .. } | Waiting::Asleep) | None => {}
             },
             SchedEvent::Switch { prev, prev_state, next, .. } => {
                 match (self.waiting.get(&prev), prev_state.is_runnable()) {
-                    (Some(Waiting::Looked(since)), false) => {
-                        self.to_sleep.extend(span(*since));
+                    (Some(Waiting::Looked { came, at: looked }), false) => {
+                        self.to_sleep.extend(span(*looked));
+                        self.all_to_sleep.extend(span(*came));
                         self.waiting.insert(prev, Waiting::Asleep);
                     }
                     (Some(_), false) => {
                         self.waiting.insert(prev, Waiting::Asleep);
                     }
                     // Preempted on its way to sleep; anywhere else, its times say nothing.
-                    (Some(Waiting::Looked(_)) | None, true) | (None, false) => {}
+                    (Some(Waiting::Looked { .. }) | None, true) | (None, false) => {}
                     (Some(_), true) => {
                         self.waiting.remove(&prev);
                     }
@@ -219,6 +240,11 @@ impl LockSpans {
 fn low(mut spans: Vec<Nanos>) -> Nanos {
     spans.sort_unstable();
     spans.get(spans.len() / 10).copied().unwrap_or_default()
+}
+
+fn mean(spans: &[Nanos]) -> Nanos {
+    let sum: u64 = spans.iter().map(|span| span.0).sum();
+    Nanos(sum.checked_div(spans.len() as u64).unwrap_or(0))
 }
 
 fn median(mut spans: Vec<Nanos>) -> Nanos {

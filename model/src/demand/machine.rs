@@ -54,7 +54,8 @@ impl<'r> Measures<'r> {
     pub(crate) fn finish(self, cpus: Vec<CpuId>, host: Option<&Host>) -> (Machine, Latencies) {
         let host = host.cloned().unwrap_or_default();
         let machine = self.machine(cpus, &host);
-        (machine, self.spans.finish())
+        let n_cpus = machine.cpus.len();
+        (machine, self.spans.finish(n_cpus))
     }
 
     fn machine(&self, cpus: Vec<CpuId>, host: &Host) -> Machine {

@@ -23,6 +23,8 @@ pub enum DemandNote {
     BusyWaitInferred,
     /// A task left its CPU runnable without a cause that the trace shows: taken as a yield.
     YieldInferred,
+    /// A mutex is taken to be that of a pipe, and each of its sections to move a message.
+    PipeInferred,
     /// Records of calls on pipes and sockets were lost: waits for them are waits for whoever ended
     /// them.
     TransfersLost,
@@ -45,6 +47,7 @@ impl DemandNote {
             Self::WaitCutOff => "wait-cut-off",
             Self::BusyWaitInferred => "busy-wait-inferred",
             Self::YieldInferred => "yield-inferred",
+            Self::PipeInferred => "pipe-inferred",
             Self::TransfersLost => "transfers-lost",
             Self::OutOfTime => "out-of-time",
         }
@@ -68,6 +71,9 @@ impl DemandNote {
             Self::WaitCutOff => "a wait went on when the recording ended",
             Self::BusyWaitInferred => "a task computed until a date: taken as watching the clock",
             Self::YieldInferred => "a task gave up its CPU without a cause: taken as sched_yield",
+            Self::PipeInferred => {
+                "a mutex is taken for that of a pipe: each section of it moves one message"
+            }
             Self::TransfersLost => {
                 "records of pipes and sockets were lost: who waits for them waits for a task instead"
             }

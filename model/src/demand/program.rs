@@ -315,6 +315,11 @@ impl Build {
         asked.into_iter().any(|s| matches!(s.op, Op::Lock(l) if l == lock))
     }
 
+    /// Its first wakeup at or after a moment.
+    pub(super) fn woken_after(&self, at: u64) -> Option<u64> {
+        self.wakes.get(self.wakes.partition_point(|woken| *woken < at)).copied()
+    }
+
     /// Its last wakeup in [from, to].
     pub(super) fn woken_between(&self, from: u64, to: u64) -> Option<u64> {
         let after = self.wakes.partition_point(|at| *at <= to);

@@ -10,7 +10,7 @@ use super::section::{self, Guess, Held, Known};
 use super::sleep::timed;
 use super::{
     Arrival, Demand, DemandBuffer, DemandLock, DemandNote, Group, GroupIndex, Latencies, LockIndex,
-    Machine, Op, SleepEnd, TaskDemand, cgroup, coincidence, hidden, order, unseen, yields,
+    Machine, Op, SleepEnd, TaskDemand, cgroup, coincidence, hidden, message, order, unseen, yields,
 };
 use crate::{CpuId, Hold, Names, Nanos, TaskInfo, Timestamp, Trace};
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,7 +75,7 @@ impl Extract<'_> {
         mut self,
         trace: &Trace,
         tasks: Vec<TaskInfo>,
-        (machine, latencies): (Machine, Latencies),
+        (machine, mut latencies): (Machine, Latencies),
         (start, end): (Timestamp, Timestamp),
         n_left_out: u64,
     ) -> Programs {
@@ -94,6 +94,15 @@ impl Extract<'_> {
         let holds = self.holds(trace, (start, end));
         let groups = cgroup::groups(self.host);
         let mut held = section::by_task(tasks.len(), holds);
+        if self.cover.buffers && self.has_mutex_calls {
+            let (found, costs) = message::infer(&mut self.builds, &self.locks, &mut self.buffers);
+            if found > 0 {
+                self.notes.insert(DemandNote::PipeInferred, found);
+                latencies.buffer_sleep = Nanos(costs.sleep);
+                latencies.buffer_wake = Nanos(costs.wake);
+                latencies.buffer_tell = Nanos(costs.tell);
+            }
+        }
         let mut programs = Vec::with_capacity(tasks.len());
         for ((info, mut build), held) in tasks.into_iter().zip(self.builds).zip(&mut held) {
             build.run_to(end.0);

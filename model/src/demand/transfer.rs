@@ -76,6 +76,24 @@ impl Buffers {
         self.shows(mutex).then_some(inside > behind)
     }
 
+    /// Whether a buffer is known that has this mutex.
+    pub(super) fn has_mutex(&self, mutex: LockIndex) -> bool {
+        self.list.iter().any(|buffer| buffer.mutex == Some(mutex))
+    }
+
+    /// The index of the next buffer.
+    pub(super) fn next(&self) -> BufferIndex {
+        BufferIndex(u32::try_from(self.list.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Adds one that is concluded: it is known how full it was.
+    pub(super) fn add(&mut self, buffer: DemandBuffer) {
+        let before = i64::from(buffer.filled);
+        self.list.push(buffer);
+        self.moved.push(vec![(0, -before)]);
+        self.preempted.push([0, 0]);
+    }
+
     /// The buffers, with what must have been in each when the recording began.
     pub(super) fn finish(self) -> Vec<DemandBuffer> {
         let filled = |(mut buffer, mut moved): (DemandBuffer, Vec<(u64, i64)>)| {

@@ -69,6 +69,10 @@ fn buffer(n: usize, buffer: &DemandBuffer) -> Buffer {
     let (name, kind) = match buffer.kind {
         BufferKind::Pipe { pages } => ("pipe", script::BufferKind::Pipe { pages }),
         BufferKind::Packets { pages } => ("pipe", script::BufferKind::Packets { pages }),
+        BufferKind::Messages { room, step } => {
+            ("pipe", script::BufferKind::Messages { room, step })
+        }
+        BufferKind::Tokens => ("futex", script::BufferKind::Tokens),
         BufferKind::Socket { room } => ("socket", script::BufferKind::Socket { room }),
     };
     Buffer {

@@ -647,3 +647,65 @@ fn who_waits_twice_in_a_row_has_two_sections() {
         "#]],
     );
 }
+
+/// Twelve times: `low` finds the pipe empty and sleeps, `high` puts a message in and wakes it.
+fn through_a_pipe(behind: &str) -> Recording {
+    let mut text = String::from("0 0 x switch x R low\n");
+    for round in 0..12 {
+        let at = |us: u64| round * 100 + us;
+        text += &format!(
+            "{} 0 low lock m
+             {} 0 low unlock m
+             {} 0 low switch low S high
+             {} 0 high lock m
+             {} 0 high unlock m
+             {} 0 high waking low 0
+             {} 0 high switch high S low
+             {} 0 low lock {behind}
+             {} 0 low unlock {behind}
+             {} 0 low || waking high 0\n",
+            at(10),
+            at(12),
+            at(14),
+            at(30),
+            at(33),
+            at(34),
+            at(50),
+            at(51),
+            at(55),
+            at(60),
+        )
+        .replace("||", "|");
+    }
+    recording(&text)
+}
+
+/// Only the calls of its mutex show a pipe: each section of it moves a message.
+#[test]
+fn a_pipe_is_known_by_the_sleeps_behind_its_mutex() {
+    let (demand, notes) = model::demand::extract(&through_a_pipe("m"), None);
+    assert_eq!(notes.get(&DemandNote::PipeInferred), Some(&1));
+    let mut text = String::new();
+    model::demand::write(&demand, &mut text).expect("a string takes anything");
+    let kept = |line: &&str| ["pipe", "latency", "low", "high"].iter().any(|w| line.starts_with(w));
+    let told: Vec<String> =
+        text.lines().filter(kept).map(|l| l.chars().take(90).collect()).collect();
+    expect![[r#"
+        latency buffer-sleep 0.004 buffer-wake 0.002
+        pipe pipe0 0x1 4294967295 messages mutex m0
+        low  allowed all
+        high  allowed all"#]].assert_eq(&told.join("\n"));
+    let n =
+        |is: fn(&Op) -> bool| demand.tasks.iter().flat_map(|t| &t.ops).filter(|op| is(op)).count();
+    assert_eq!(n(|op| matches!(op, Op::Put { .. })), 12);
+    assert_eq!(n(|op| matches!(op, Op::Take { .. })), 12);
+    assert_eq!(n(|op| matches!(op, Op::Wake { .. })), 0);
+}
+
+/// Whoever takes another mutex behind its sleep has waited for something else.
+#[test]
+fn sleeps_behind_a_mutex_that_is_not_taken_again_are_no_pipe() {
+    let (demand, notes) = model::demand::extract(&through_a_pipe("other"), None);
+    assert_eq!(notes.get(&DemandNote::PipeInferred), None);
+    assert_eq!(demand.buffers, []);
+}

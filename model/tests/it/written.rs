@@ -155,6 +155,9 @@ impl Maker {
             BufferKind::Pipe { pages: number() },
             BufferKind::Packets { pages: number() },
             BufferKind::Socket { room: number() },
+            BufferKind::Messages { room: number(), step: number() },
+            BufferKind::Messages { room: number(), step: 1 },
+            BufferKind::Tokens,
             BufferKind::Pipe { pages: 16 },
         ];
         DemandBuffer {

@@ -29,8 +29,10 @@ pub enum Part {
 pub struct Store {
     kind: BufferKind,
     parts: VecDeque<Piece>,
-    /// What the parts cost, in pages or bytes.
+    /// What the parts cost, in pages or bytes; of messages and tokens how many there are.
     used: u64,
+    /// It was full, and not enough is gone yet.
+    is_stuck: bool,
 }
 
 /// A page of a pipe, or a message of a socket.
@@ -47,8 +49,10 @@ impl Store {
     /// An empty one, then filled with `filled` bytes whatever its size.
     #[must_use]
     pub fn new(kind: BufferKind, filled: u32) -> Self {
-        let mut store = Self { kind, parts: VecDeque::new(), used: 0 };
-        if filled > 0 {
+        let mut store = Self { kind, parts: VecDeque::new(), used: 0, is_stuck: false };
+        if store.is_counted() {
+            store.used = filled.into();
+        } else if filled > 0 {
             store.push(filled);
         }
         store
@@ -57,7 +61,12 @@ impl Store {
     /// Whether there is nothing to take.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.parts.is_empty()
+        if self.is_counted() { self.used == 0 } else { self.parts.is_empty() }
+    }
+
+    /// Whether it holds things of one size.
+    fn is_counted(&self) -> bool {
+        matches!(self.kind, BufferKind::Messages { .. } | BufferKind::Tokens)
     }
 
     /// Whether nothing can be put.
@@ -72,6 +81,8 @@ impl Store {
             BufferKind::Pipe { pages } | BufferKind::Packets { pages } => {
                 self.used >= u64::from(pages)
             }
+            BufferKind::Messages { room, .. } => self.is_stuck || self.used >= u64::from(room),
+            BufferKind::Tokens => false,
             BufferKind::Socket { room } => self.used >= u64::from(room),
         }
     }
@@ -91,11 +102,28 @@ impl Store {
     #[must_use]
     pub fn tells_writers(&self, before: Level) -> bool {
         match self.kind {
-            BufferKind::Pipe { .. } | BufferKind::Packets { .. } => {
+            BufferKind::Tokens => false,
+            BufferKind::Pipe { .. } | BufferKind::Packets { .. } | BufferKind::Messages { .. } => {
                 before == Level::Full && !self.is_full()
             }
             BufferKind::Socket { room } => self.used.saturating_mul(4) <= u64::from(room),
         }
+    }
+
+    /// How many things of one size it holds.
+    #[must_use]
+    pub fn n_messages(&self) -> u64 {
+        self.used
+    }
+
+    /// Whether only what comes into an empty one is told; else everything is.
+    ///
+    /// # Source
+    ///
+    /// `anon_pipe_write` in `fs/pipe.c`; `sock_def_readable` in `net/core/sock.c`.
+    #[must_use]
+    pub fn wakes_when_empty(&self) -> bool {
+        !matches!(self.kind, BufferKind::Socket { .. } | BufferKind::Tokens)
     }
 
     /// Whether whoever waits does so alone: then one is woken, else all.
@@ -106,7 +134,7 @@ impl Store {
     /// `unix_stream_data_wait` and `sock_wait_for_wmem`.
     #[must_use]
     pub fn wakes_one(&self) -> bool {
-        !matches!(self.kind, BufferKind::Socket { .. })
+        self.wakes_when_empty()
     }
 
     /// Puts as many of `bytes` as fit now, and says how many.
@@ -117,6 +145,9 @@ impl Store {
     /// and all else into pages of its own. `unix_stream_sendmsg`: one message for each half of the
     /// room.
     pub fn put(&mut self, bytes: u32, part: Part) -> u32 {
+        if self.is_counted() {
+            return self.count(bytes);
+        }
         let mut left = bytes;
         if part == Part::First
             && let BufferKind::Pipe { .. } = self.kind
@@ -131,8 +162,8 @@ impl Store {
         }
         while left > 0 && !self.is_full() {
             let most = match self.kind {
-                BufferKind::Pipe { .. } | BufferKind::Packets { .. } => PAGE,
                 BufferKind::Socket { room } => (room / 2).saturating_sub(64).max(1),
+                _ => PAGE,
             };
             let part = left.min(most);
             self.push(part);
@@ -141,10 +172,25 @@ impl Store {
         bytes - left
     }
 
+    /// Puts as many of `n` as fit into what holds things of one size.
+    fn count(&mut self, n: u32) -> u32 {
+        if self.is_full() {
+            return 0;
+        }
+        let room = match self.kind {
+            BufferKind::Messages { room, .. } => u64::from(room).saturating_sub(self.used),
+            _ => u64::MAX,
+        };
+        let moved = u64::from(n).min(room);
+        self.used += moved;
+        self.is_stuck = self.is_full();
+        u32::try_from(moved).unwrap_or(n)
+    }
+
     fn push(&mut self, bytes: u32) {
         let cost = match self.kind {
-            BufferKind::Pipe { .. } | BufferKind::Packets { .. } => bytes.div_ceil(PAGE),
             BufferKind::Socket { .. } => memory_of(bytes),
+            _ => bytes.div_ceil(PAGE),
         };
         self.parts.push_back(Piece { left: bytes, end: bytes.min(PAGE), cost });
         self.used += u64::from(cost);
@@ -152,6 +198,14 @@ impl Store {
 
     /// Takes up to `bytes`, and says how many.
     pub fn take(&mut self, bytes: u32) -> u32 {
+        if self.is_counted() {
+            let moved = u64::from(bytes).min(self.used);
+            self.used -= moved;
+            if let BufferKind::Messages { room, step } = self.kind {
+                self.is_stuck &= self.used.saturating_add(step.into()) > u64::from(room);
+            }
+            return u32::try_from(moved).unwrap_or(bytes);
+        }
         let mut left = bytes;
         while left > 0
             && let Some(first) = self.parts.front_mut()
@@ -211,6 +265,14 @@ mod tests {
         assert_eq!(pipe.put(5000, Part::First), 4096);
         assert_eq!(pipe.take(u32::MAX), 4095 + 4096);
         assert!(pipe.is_empty());
+    }
+
+    #[test]
+    fn a_full_pipe_of_messages_takes_more_when_a_page_of_them_is_gone() {
+        let mut pipe = Store::new(BufferKind::Messages { room: 4, step: 2 }, 1);
+        assert_eq!(pipe.put(9, Part::First), 3);
+        assert_eq!((pipe.take(1), pipe.put(1, Part::First)), (1, 0));
+        assert_eq!((pipe.take(1), pipe.put(9, Part::First)), (1, 2));
     }
 
     #[test]

@@ -32,6 +32,15 @@ pub enum BufferKind {
         /// Pages.
         pages: u32,
     },
+    /// A pipe that holds so many messages, and once full takes more when `step` are gone.
+    Messages {
+        /// Messages.
+        room: u32,
+        /// Messages.
+        step: u32,
+    },
+    /// A futex word.
+    Tokens,
     /// A stream socket with so much room.
     Socket {
         /// Bytes.
@@ -46,7 +55,8 @@ impl BufferKind {
     pub(super) const SOCKET: Self = Self::Socket { room: 212_992 };
 }
 
-/// Reads `pipe|socket NAME [ADDRESS] [N pages|packets|bytes] [mutex M] [filled N]`; `word` is the kind.
+/// Reads `pipe|socket|futex NAME [ADDRESS] [N pages|packets|messages|bytes] [by N] [mutex M]
+/// [filled N]`; `word` is the kind.
 pub(super) fn read<'t>(
     word: Word<'t>,
     words: &mut Words<'_, 't>,
@@ -54,7 +64,11 @@ pub(super) fn read<'t>(
 ) -> Result<(), Error> {
     let name = draft.name_buffer(words.argument(word, "a buffer")?)?;
     let is_pipe = word.text == "pipe";
-    let kind = if is_pipe { BufferKind::PIPE } else { BufferKind::SOCKET };
+    let kind = match word.text {
+        "pipe" => BufferKind::PIPE,
+        "futex" => BufferKind::Tokens,
+        _ => BufferKind::SOCKET,
+    };
     let mut buffer = Buffer { name, address: None, kind, mutex: None, filled: 0 };
     while let Some(next) = words.next() {
         if let Some(hex) = next.text.strip_prefix("0x") {
@@ -72,14 +86,17 @@ pub(super) fn read<'t>(
             buffer.kind = match (unit.text, is_pipe) {
                 ("pages", true) => BufferKind::Pipe { pages: size },
                 ("packets", true) => BufferKind::Packets { pages: size },
-                ("bytes", false) => BufferKind::Socket { room: size },
+                ("messages", true) => BufferKind::Messages { room: size, step: by(words)? },
+                ("bytes", false) if kind == BufferKind::SOCKET => BufferKind::Socket { room: size },
                 (other, true) => {
-                    return Err(
-                        unit.error(format!("a pipe has `pages` or `packets`, not `{other}`"))
-                    );
+                    return Err(unit.error(format!(
+                        "a pipe has `pages`, `packets` or `messages`, not `{other}`"
+                    )));
                 }
                 (other, false) => {
-                    return Err(unit.error(format!("a socket has `bytes`, not `{other}`")));
+                    return Err(unit.error(format!(
+                        "a socket has `bytes`, and a futex no size; not `{other}`"
+                    )));
                 }
             };
         } else {
@@ -92,4 +109,12 @@ pub(super) fn read<'t>(
     }
     draft.script.buffers.push(buffer);
     Ok(())
+}
+
+/// Reads `by N`: how much of a pipe must be gone once it was full.
+fn by(words: &mut Words<'_, '_>) -> Result<u32, Error> {
+    match words.next_if("by") {
+        Some(word) => Ok(words.integer(word, 1..=i32::MAX)?.unsigned_abs()),
+        None => Ok(1),
+    }
 }

@@ -116,16 +116,21 @@ fn write_lock(lock: &Lock, f: &mut Formatter<'_>) -> fmt::Result {
 
 impl Script {
     fn write_buffer(&self, buffer: &Buffer, f: &mut Formatter<'_>) -> fmt::Result {
-        let is_socket = matches!(buffer.kind, BufferKind::Socket { .. });
-        let kind = if is_socket { "socket" } else { "pipe" };
+        let kind = match buffer.kind {
+            BufferKind::Socket { .. } => "socket",
+            BufferKind::Tokens => "futex",
+            _ => "pipe",
+        };
         write!(f, "{kind} {}", Quoted(&buffer.name))?;
         if let Some(address) = buffer.address {
             write!(f, " {address:#x}")?;
         }
         match buffer.kind {
-            BufferKind::PIPE | BufferKind::SOCKET => {}
+            BufferKind::PIPE | BufferKind::SOCKET | BufferKind::Tokens => {}
             BufferKind::Pipe { pages } => write!(f, " {pages} pages")?,
             BufferKind::Packets { pages } => write!(f, " {pages} packets")?,
+            BufferKind::Messages { room, step: 1 } => write!(f, " {room} messages")?,
+            BufferKind::Messages { room, step } => write!(f, " {room} messages by {step}")?,
             BufferKind::Socket { room } => write!(f, " {room} bytes")?,
         }
         if let Some(lock) = buffer.mutex.and_then(|lock| self.locks.get(lock)) {
