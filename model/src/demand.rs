@@ -365,8 +365,6 @@ pub enum BufferKind {
         /// Once full, it takes more when so many are gone.
         step: u32,
     },
-    /// A futex word: wakeups that were given to whoever waits on it.
-    Tokens,
     /// A stream socket that takes messages until so many bytes of memory are in use (`sk_sndbuf`).
     Socket {
         /// Bytes, the kernel's own for each message included.

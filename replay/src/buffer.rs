@@ -6,7 +6,7 @@ use crate::rule::buffer::{Part, Store};
 use crate::sched::Entry;
 use crate::state::T;
 use crate::wake::Waker;
-use model::demand::{BufferIndex, BufferKind, DemandBuffer};
+use model::demand::{BufferIndex, DemandBuffer};
 use model::{Op, PrevState};
 use std::collections::VecDeque;
 
@@ -224,37 +224,24 @@ impl Engine<'_> {
         }
     }
 
-    /// Wakes one who waits on a side of a pipe, all who wait on that of a socket, and as many as
-    /// there are wakeups on a futex word, the most urgent first.
+    /// Wakes one who waits on a side of a pipe, or all who wait on that of a socket.
     ///
     /// # Source
     ///
-    /// `wake_up_interruptible_sync_poll` in `fs/pipe.c`; `futex_wake` in `kernel/futex/waitwake.c`:
-    /// realtime waiters by priority, then all others in the order in which they came.
+    /// `wake_up_interruptible_sync_poll` in `fs/pipe.c` and `net/core/sock.c`.
     fn wake_side(&mut self, cpu: usize, buffer: BufferIndex, side: Way) {
-        let kind = self.demand.buffers.get(buffer.index()).map(|b| b.kind);
-        let is_futex = kind == Some(BufferKind::Tokens);
-        let waker = if is_futex { Waker::Task(cpu) } else { Waker::Sync(cpu) };
-        let mut left = match kind {
-            Some(BufferKind::Tokens) => self.buffers[buffer.index()].store.n_messages(),
-            Some(BufferKind::Socket { .. }) => u64::MAX,
-            _ => 1,
-        };
-        while left > 0 {
-            left -= 1;
-            let waits = &self.buffers[buffer.index()];
-            let waits = if side == Way::Put { &waits.writers } else { &waits.readers };
-            let rank = |t: &T| if is_futex { self.task(*t).prio.clamp(-1, 100) } else { 0 };
-            let Some(at) = (0..waits.len()).min_by_key(|at| (rank(&waits[*at]), *at)) else {
-                return;
-            };
-            let waits = &mut self.buffers[buffer.index()];
-            let waits = if side == Way::Put { &mut waits.writers } else { &mut waits.readers };
-            let Some(p) = waits.remove(at) else { return };
+        loop {
+            let buffer = &mut self.buffers[buffer.index()];
+            let wakes_one = buffer.store.wakes_one();
+            let waiting = if side == Way::Put { &mut buffer.writers } else { &mut buffer.readers };
+            let Some(p) = waiting.pop_front() else { return };
             self.rule = Rule::BufferMoves;
-            self.wake(p, waker);
+            self.wake(p, Waker::Sync(cpu));
             let busy = &mut self.cpus[cpu].busy_until;
             *busy = (*busy).max(self.now) + self.costs.buffer_tell;
+            if wakes_one {
+                return;
+            }
         }
     }
 }

@@ -36,7 +36,7 @@
 //! pipe p 16 pages     a pipe; default 16 pages; `packets` instead of `pages` is one in packet
 //!                     mode, and `128 messages by 8` one that holds so many, and once full takes more
 //!                     when 8 are gone; `socket s 212992 bytes` is one direction of a stream
-//!                     socket, `futex w` the wakeups of a futex word; `mutex m` is held while bytes move, `filled N` are in it at the start
+//!                     socket; `mutex m` is held while bytes move, `filled N` are in it at the start
 //! not yet: REASON     what is missing before this scenario can run
 //! ```
 //!

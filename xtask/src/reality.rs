@@ -18,8 +18,8 @@ const END: &str = "<!-- end of what `cargo xtask reality` writes -->\n";
 /// Programs and the shell commands that run them for some seconds; the first word is what must be
 /// installed.
 const PROGRAMS: [(&str, &str); 8] = [
-    ("hackbench, sockets", "hackbench -g 2 -f 4 -l 2000"),
-    ("hackbench, pipes", "hackbench -p -g 2 -f 4 -l 2000"),
+    ("hackbench, sockets", "hackbench -g 2 -f 4 -l 20000"),
+    ("hackbench, pipes", "hackbench -p -g 2 -f 4 -l 20000"),
     ("stress-ng, user-space mutexes", "stress-ng --mutex 2 --timeout 3 -q"),
     ("stress-ng, context switches", "stress-ng --switch 2 --timeout 3 -q"),
     ("stress-ng, pipes", "stress-ng --pipe 2 --timeout 3 -q"),

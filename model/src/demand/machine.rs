@@ -75,11 +75,9 @@ impl<'r> Measures<'r> {
             Preemption::Full
         });
         let hrtick = host.features.get("hrtick").copied().unwrap_or_else(|| {
-            // Slices that end at ticks are not timed.
-            let ends =
-                if seen.is_some() { "slices end at ticks" } else { "slices timed by hrtick" };
+            let (hrtick, ends) = times_slices(host, seen.is_some());
             assumed.push(ends.to_owned());
-            seen.is_none()
+            hrtick
         });
         let base_slice =
             host.base_slice_ns.filter(|s| (1..=1_000_000_000).contains(s)).unwrap_or_else(|| {
@@ -150,5 +148,24 @@ fn preemption(name: Option<&str>) -> Option<Preemption> {
         "lazy" => Some(Preemption::Lazy),
         "full" => Some(Preemption::Full),
         _ => None,
+    }
+}
+
+/// Whether slices are timed precisely, where the features of the scheduler are not known, and why
+/// that is assumed.
+///
+/// # Source
+///
+/// `SCHED_FEAT(HRTICK)` in `kernel/sched/features.h`: off before Linux 7.0, and since then on where
+/// `CONFIG_HRTIMER_REARM_DEFERRED` is. Slices that are seen to end at ticks are not timed.
+fn times_slices(host: &Host, end_at_ticks: bool) -> (bool, &'static str) {
+    let version = host.kernel.as_deref().and_then(|kernel| kernel.split('.').next());
+    let major: Option<u32> = version.and_then(|major| major.parse().ok());
+    if end_at_ticks {
+        (false, "slices end at ticks")
+    } else if major.is_some_and(|major| major < 7) {
+        (false, "slices end at ticks, as by default before Linux 7.0")
+    } else {
+        (true, "slices timed by hrtick")
     }
 }

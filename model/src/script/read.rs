@@ -36,7 +36,6 @@ impl Demand {
                 script::BufferKind::Pipe { pages } => BufferKind::Pipe { pages },
                 script::BufferKind::Packets { pages } => BufferKind::Packets { pages },
                 script::BufferKind::Messages { room, step } => BufferKind::Messages { room, step },
-                script::BufferKind::Tokens => BufferKind::Tokens,
                 script::BufferKind::Socket { room } => BufferKind::Socket { room },
             },
             mutex: buffer.mutex.map(lock_index),

@@ -72,7 +72,6 @@ fn buffer(n: usize, buffer: &DemandBuffer) -> Buffer {
         BufferKind::Messages { room, step } => {
             ("pipe", script::BufferKind::Messages { room, step })
         }
-        BufferKind::Tokens => ("futex", script::BufferKind::Tokens),
         BufferKind::Socket { room } => ("socket", script::BufferKind::Socket { room }),
     };
     Buffer {

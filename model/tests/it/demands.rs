@@ -3,7 +3,7 @@
 use crate::shorthand::recording;
 use expect_test::{Expect, expect};
 use model::demand::DemandNote;
-use model::{LostWhat, Op, Recording, SchedEvent};
+use model::{Host, LostWhat, Op, Recording, SchedEvent};
 
 /// The demand without what is only assumed of the machine.
 fn check(text: &str, expect: Expect) {
@@ -648,6 +648,19 @@ fn who_waits_twice_in_a_row_has_two_sections() {
     );
 }
 
+/// Before Linux 7.0 nothing times slices by default; a kernel that says otherwise is believed.
+#[test]
+fn slices_end_at_ticks_on_older_kernels() {
+    let recording = recording("5 0 a switch a R b\n25 0 c switch c S idle");
+    let hrtick = |kernel: &str, feature: Option<bool>| {
+        let mut host = Host { kernel: Some(kernel.to_owned()), ..Host::default() };
+        host.features.extend(feature.map(|on| ("hrtick".to_owned(), on)));
+        model::demand::extract(&recording, Some(&host)).0.machine.hrtick
+    };
+    assert_eq!([hrtick("6.18.44-arch1", None), hrtick("7.3.0-rc7", None)], [false, true]);
+    assert_eq!([hrtick("6.18.44", Some(true)), hrtick("7.3.0", Some(false))], [true, false]);
+}
+
 /// Twelve times: `low` finds the pipe empty and sleeps, `high` puts a message in and wakes it.
 fn through_a_pipe(behind: &str) -> Recording {
     let mut text = String::from("0 0 x switch x R low\n");
@@ -694,7 +707,8 @@ fn a_pipe_is_known_by_the_sleeps_behind_its_mutex() {
         latency buffer-sleep 0.004 buffer-wake 0.002
         pipe pipe0 0x1 4294967295 messages mutex m0
         low  allowed all
-        high  allowed all"#]].assert_eq(&told.join("\n"));
+        high  allowed all"#]]
+    .assert_eq(&told.join("\n"));
     let n =
         |is: fn(&Op) -> bool| demand.tasks.iter().flat_map(|t| &t.ops).filter(|op| is(op)).count();
     assert_eq!(n(|op| matches!(op, Op::Put { .. })), 12);

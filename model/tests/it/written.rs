@@ -157,7 +157,6 @@ impl Maker {
             BufferKind::Socket { room: number() },
             BufferKind::Messages { room: number(), step: number() },
             BufferKind::Messages { room: number(), step: 1 },
-            BufferKind::Tokens,
             BufferKind::Pipe { pages: 16 },
         ];
         DemandBuffer {

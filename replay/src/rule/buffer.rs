@@ -29,7 +29,7 @@ pub enum Part {
 pub struct Store {
     kind: BufferKind,
     parts: VecDeque<Piece>,
-    /// What the parts cost, in pages or bytes; of messages and tokens how many there are.
+    /// What the parts cost, in pages or bytes; of messages how many there are.
     used: u64,
     /// It was full, and not enough is gone yet.
     is_stuck: bool,
@@ -66,7 +66,7 @@ impl Store {
 
     /// Whether it holds things of one size.
     fn is_counted(&self) -> bool {
-        matches!(self.kind, BufferKind::Messages { .. } | BufferKind::Tokens)
+        matches!(self.kind, BufferKind::Messages { .. })
     }
 
     /// Whether nothing can be put.
@@ -82,7 +82,6 @@ impl Store {
                 self.used >= u64::from(pages)
             }
             BufferKind::Messages { room, .. } => self.is_stuck || self.used >= u64::from(room),
-            BufferKind::Tokens => false,
             BufferKind::Socket { room } => self.used >= u64::from(room),
         }
     }
@@ -102,18 +101,11 @@ impl Store {
     #[must_use]
     pub fn tells_writers(&self, before: Level) -> bool {
         match self.kind {
-            BufferKind::Tokens => false,
             BufferKind::Pipe { .. } | BufferKind::Packets { .. } | BufferKind::Messages { .. } => {
                 before == Level::Full && !self.is_full()
             }
             BufferKind::Socket { room } => self.used.saturating_mul(4) <= u64::from(room),
         }
-    }
-
-    /// How many things of one size it holds.
-    #[must_use]
-    pub fn n_messages(&self) -> u64 {
-        self.used
     }
 
     /// Whether only what comes into an empty one is told; else everything is.
@@ -123,7 +115,7 @@ impl Store {
     /// `anon_pipe_write` in `fs/pipe.c`; `sock_def_readable` in `net/core/sock.c`.
     #[must_use]
     pub fn wakes_when_empty(&self) -> bool {
-        !matches!(self.kind, BufferKind::Socket { .. } | BufferKind::Tokens)
+        !matches!(self.kind, BufferKind::Socket { .. })
     }
 
     /// Whether whoever waits does so alone: then one is woken, else all.

@@ -39,8 +39,6 @@ pub enum BufferKind {
         /// Messages.
         step: u32,
     },
-    /// A futex word.
-    Tokens,
     /// A stream socket with so much room.
     Socket {
         /// Bytes.
@@ -55,7 +53,7 @@ impl BufferKind {
     pub(super) const SOCKET: Self = Self::Socket { room: 212_992 };
 }
 
-/// Reads `pipe|socket|futex NAME [ADDRESS] [N pages|packets|messages|bytes] [by N] [mutex M]
+/// Reads `pipe|socket NAME [ADDRESS] [N pages|packets|messages|bytes] [by N] [mutex M]
 /// [filled N]`; `word` is the kind.
 pub(super) fn read<'t>(
     word: Word<'t>,
@@ -64,11 +62,7 @@ pub(super) fn read<'t>(
 ) -> Result<(), Error> {
     let name = draft.name_buffer(words.argument(word, "a buffer")?)?;
     let is_pipe = word.text == "pipe";
-    let kind = match word.text {
-        "pipe" => BufferKind::PIPE,
-        "futex" => BufferKind::Tokens,
-        _ => BufferKind::SOCKET,
-    };
+    let kind = if is_pipe { BufferKind::PIPE } else { BufferKind::SOCKET };
     let mut buffer = Buffer { name, address: None, kind, mutex: None, filled: 0 };
     while let Some(next) = words.next() {
         if let Some(hex) = next.text.strip_prefix("0x") {
@@ -87,16 +81,14 @@ pub(super) fn read<'t>(
                 ("pages", true) => BufferKind::Pipe { pages: size },
                 ("packets", true) => BufferKind::Packets { pages: size },
                 ("messages", true) => BufferKind::Messages { room: size, step: by(words)? },
-                ("bytes", false) if kind == BufferKind::SOCKET => BufferKind::Socket { room: size },
+                ("bytes", false) => BufferKind::Socket { room: size },
                 (other, true) => {
                     return Err(unit.error(format!(
                         "a pipe has `pages`, `packets` or `messages`, not `{other}`"
                     )));
                 }
                 (other, false) => {
-                    return Err(unit.error(format!(
-                        "a socket has `bytes`, and a futex no size; not `{other}`"
-                    )));
+                    return Err(unit.error(format!("a socket has `bytes`, not `{other}`")));
                 }
             };
         } else {

@@ -73,9 +73,7 @@ impl<'t> Draft<'t> {
         let known = self.buffers.get(&*word.name()?).copied();
         known.ok_or_else(|| {
             let text = word.text;
-            word.error(format!(
-                "there is no buffer `{text}`: `pipe {text}`, `socket {text}` or `futex {text}`"
-            ))
+            word.error(format!("there is no buffer `{text}`: `pipe {text}` or `socket {text}`"))
         })
     }
 

@@ -9,7 +9,7 @@ use crate::{Error, Nanos, Timestamp};
 const MOST_CPUS: u64 = 4096;
 
 /// Words that begin a setting.
-pub(super) const SETTINGS: [&str; 25] = [
+pub(super) const SETTINGS: [&str; 24] = [
     "cpus",
     "per-core",
     "per-cache",
@@ -33,7 +33,6 @@ pub(super) const SETTINGS: [&str; 25] = [
     "rt-mutex",
     "pipe",
     "socket",
-    "futex",
     "not",
 ];
 
@@ -72,7 +71,7 @@ pub(super) fn read<'t>(words: &mut Words<'_, 't>, draft: &mut Draft<'t>) -> Resu
     words.next();
     match word.text {
         "rwsem" | "rt-mutex" | "mutex" => lock::read(word, words, draft)?,
-        "pipe" | "socket" | "futex" => buffer::read(word, words, draft)?,
+        "pipe" | "socket" => buffer::read(word, words, draft)?,
         "group" => group(word, words, draft)?,
         "not" => draft.script.not_yet = Some(reason(word, words)?),
         "cores" | "caches" | "nodes" | "newidle" | "end" => {

@@ -119,19 +119,13 @@ fn unknown_words_are_named_with_their_line() {
         expect!["at line 1: `L@1`: a name is of letters, digits and _.-/: or stands in quotes"],
     );
     check("A wake B", expect!["at line 1: no task is `B`"]);
-    check(
-        "A put p 1",
-        expect!["at line 1: there is no buffer `p`: `pipe p`, `socket p` or `futex p`"],
-    );
+    check("A put p 1", expect!["at line 1: there is no buffer `p`: `pipe p` or `socket p`"]);
     check("pipe p\nsocket p", expect!["at line 2: there is a buffer `p` already"]);
     check(
         "pipe p 16 bytes",
         expect!["at line 1: a pipe has `pages`, `packets` or `messages`, not `bytes`"],
     );
-    check(
-        "socket s 4 pages",
-        expect!["at line 1: a socket has `bytes`, and a futex no size; not `pages`"],
-    );
+    check("socket s 4 pages", expect!["at line 1: a socket has `bytes`, not `pages`"]);
 }
 
 #[test]

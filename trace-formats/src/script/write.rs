@@ -116,17 +116,14 @@ fn write_lock(lock: &Lock, f: &mut Formatter<'_>) -> fmt::Result {
 
 impl Script {
     fn write_buffer(&self, buffer: &Buffer, f: &mut Formatter<'_>) -> fmt::Result {
-        let kind = match buffer.kind {
-            BufferKind::Socket { .. } => "socket",
-            BufferKind::Tokens => "futex",
-            _ => "pipe",
-        };
+        let is_socket = matches!(buffer.kind, BufferKind::Socket { .. });
+        let kind = if is_socket { "socket" } else { "pipe" };
         write!(f, "{kind} {}", Quoted(&buffer.name))?;
         if let Some(address) = buffer.address {
             write!(f, " {address:#x}")?;
         }
         match buffer.kind {
-            BufferKind::PIPE | BufferKind::SOCKET | BufferKind::Tokens => {}
+            BufferKind::PIPE | BufferKind::SOCKET => {}
             BufferKind::Pipe { pages } => write!(f, " {pages} pages")?,
             BufferKind::Packets { pages } => write!(f, " {pages} packets")?,
             BufferKind::Messages { room, step: 1 } => write!(f, " {room} messages")?,
