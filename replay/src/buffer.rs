@@ -31,12 +31,21 @@ impl Buffer {
 }
 
 /// Which way bytes go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Way {
     /// Into the buffer.
     Put,
     /// Out of it.
     Take,
+}
+
+impl Way {
+    pub(crate) fn opposite(self) -> Self {
+        match self {
+            Self::Put => Self::Take,
+            Self::Take => Self::Put,
+        }
+    }
 }
 
 /// What a call does where it finds nothing to move.
@@ -215,9 +224,8 @@ impl Engine<'_> {
     /// Wakes those whom the last call of this task has made able to go on.
     pub(crate) fn give_notice(&mut self, cpu: usize, t: T) {
         let Some(notice) = self.tasks[t as usize].notice.take() else { return };
-        let opposite = if notice.way == Way::Put { Way::Take } else { Way::Put };
         if notice.other {
-            self.wake_side(cpu, notice.buffer, opposite);
+            self.wake_side(cpu, notice.buffer, notice.way.opposite());
         }
         if notice.own {
             self.wake_side(cpu, notice.buffer, notice.way);

@@ -4,10 +4,12 @@
 //! other, one for a wakeup and the other for a lock, and from then on nothing that they do is a
 //! prediction.
 
+use crate::buffer::Way;
 use crate::engine::Engine;
-use crate::state::Phase;
-use model::demand::LockIndex;
+use crate::state::{Phase, T};
+use model::demand::{BufferIndex, LockIndex};
 use model::{Op, TaskId, Timestamp};
+use std::collections::BTreeMap;
 
 /// Ops of unfinished programs that are searched for wakeups to come.
 const MOST_OPS: usize = 50_000_000;
@@ -21,6 +23,17 @@ const NAMED: usize = 4;
 enum Blocked {
     Lock(LockIndex),
     Wakeup,
+    /// Bytes in a buffer, or room.
+    Buffer(BufferIndex, Way),
+}
+
+/// Tasks whose programs still have what ends a wait.
+#[derive(Debug, Default)]
+struct ToCome {
+    /// By the task that waits for a wakeup.
+    wakers: Vec<Vec<usize>>,
+    /// By buffer: who puts, and who takes.
+    movers: BTreeMap<(BufferIndex, Way), Vec<usize>>,
 }
 
 impl Engine<'_> {
@@ -28,14 +41,17 @@ impl Engine<'_> {
     pub(crate) fn report_stalls(&mut self) {
         let blocked: Vec<Option<Blocked>> =
             (0..self.tasks.len()).map(|t| self.blocked(t)).collect();
-        let Some(wakers) = self.wakers_to_come(&blocked) else { return };
+        let Some(to_come) = self.to_come(&blocked) else { return };
         let ends_it = |t: usize| -> Vec<usize> {
             match blocked[t] {
                 Some(Blocked::Lock(lock)) => {
                     let owner = self.locks[lock.index()].word.owner;
                     owner.map(|o| o as usize).into_iter().collect()
                 }
-                Some(Blocked::Wakeup) => wakers[t].clone(),
+                Some(Blocked::Wakeup) => to_come.wakers[t].clone(),
+                Some(Blocked::Buffer(buffer, way)) => {
+                    to_come.movers.get(&(buffer, way.opposite())).cloned().unwrap_or_default()
+                }
                 None => Vec::new(),
             }
         };
@@ -72,15 +88,21 @@ impl Engine<'_> {
         if let Some(lock) = self.lock_waited_for(t) {
             return Some(Blocked::Lock(lock));
         }
+        if self.tasks[t].call.is_behind_wait() && self.tasks[t].asleep.is_some() {
+            let op = T::try_from(t).ok().and_then(|t| self.op(t));
+            return op.and_then(moves).map(|(buffer, way)| Blocked::Buffer(buffer, way));
+        }
         self.tasks[t].awaits_wake.then_some(Blocked::Wakeup)
     }
 
-    /// By task that waits for a wakeup, whose programs still have one for it; `None` where there is
-    /// too much to look at.
-    fn wakers_to_come(&mut self, blocked: &[Option<Blocked>]) -> Option<Vec<Vec<usize>>> {
-        let mut wakers: Vec<Vec<usize>> = vec![Vec::new(); self.tasks.len()];
-        if !blocked.contains(&Some(Blocked::Wakeup)) {
-            return Some(wakers);
+    /// Whose programs still have what others wait for; `None` where there is too much to look at.
+    fn to_come(&mut self, blocked: &[Option<Blocked>]) -> Option<ToCome> {
+        let wakers = vec![Vec::new(); self.tasks.len()];
+        let mut to_come = ToCome { wakers, ..ToCome::default() };
+        let looks_ahead =
+            |b: &Option<Blocked>| matches!(b, Some(Blocked::Wakeup | Blocked::Buffer(..)));
+        if !blocked.iter().any(looks_ahead) {
+            return Some(to_come);
         }
         let mut n_read = 0;
         let mut ops = Vec::new();
@@ -99,8 +121,12 @@ impl Engine<'_> {
                     return None;
                 }
                 for op in &ops {
-                    if let Op::Wake { target } = op
-                        && let Some(list) = wakers.get_mut(target.index())
+                    let list = match (op, moves(*op)) {
+                        (Op::Wake { target }, _) => to_come.wakers.get_mut(target.index()),
+                        (_, Some(moved)) => Some(to_come.movers.entry(moved).or_default()),
+                        _ => None,
+                    };
+                    if let Some(list) = list
                         && list.last() != Some(&t)
                     {
                         list.push(t);
@@ -108,7 +134,7 @@ impl Engine<'_> {
                 }
             }
         }
-        Some(wakers)
+        Some(to_come)
     }
 
     /// Who goes on, or will when somebody who goes on has come that far.
@@ -157,6 +183,20 @@ impl Engine<'_> {
                 format!("{} waits for lock {address:#x} of {by}", name(t))
             }
             Blocked::Wakeup => format!("{} waits to be woken by {by}", name(t)),
+            Blocked::Buffer(buffer, way) => {
+                let address = self.demand.buffers.get(buffer.index()).map_or(0, |b| b.address);
+                let what = if way == Way::Put { "room" } else { "bytes" };
+                format!("{} waits for {what} in {address:#x} of {by}", name(t))
+            }
         })
+    }
+}
+
+/// The buffer that an op moves bytes through and may wait for, and the way.
+fn moves(op: Op) -> Option<(BufferIndex, Way)> {
+    match op {
+        Op::Put { buffer, .. } => Some((buffer, Way::Put)),
+        Op::Take { buffer, .. } => Some((buffer, Way::Take)),
+        _ => None,
     }
 }

@@ -75,7 +75,12 @@ impl<'r> Measures<'r> {
             Preemption::Full
         });
         let hrtick = host.features.get("hrtick").copied().unwrap_or_else(|| {
-            let (hrtick, ends) = times_slices(host, seen.is_some());
+            let by_default = times_slices(host);
+            let (hrtick, ends) = match seen {
+                Some(_) => (false, "slices end at ticks"),
+                None if by_default => (true, "slices timed by hrtick"),
+                None => (false, "slices end at ticks, as by default before Linux 7.0"),
+            };
             assumed.push(ends.to_owned());
             hrtick
         });
@@ -151,21 +156,13 @@ fn preemption(name: Option<&str>) -> Option<Preemption> {
     }
 }
 
-/// Whether slices are timed precisely, where the features of the scheduler are not known, and why
-/// that is assumed.
+/// Whether slices are timed precisely by default.
 ///
 /// # Source
 ///
 /// `SCHED_FEAT(HRTICK)` in `kernel/sched/features.h`: off before Linux 7.0, and since then on where
-/// `CONFIG_HRTIMER_REARM_DEFERRED` is. Slices that are seen to end at ticks are not timed.
-fn times_slices(host: &Host, end_at_ticks: bool) -> (bool, &'static str) {
+/// `CONFIG_HRTIMER_REARM_DEFERRED` is.
+fn times_slices(host: &Host) -> bool {
     let version = host.kernel.as_deref().and_then(|kernel| kernel.split('.').next());
-    let major: Option<u32> = version.and_then(|major| major.parse().ok());
-    if end_at_ticks {
-        (false, "slices end at ticks")
-    } else if major.is_some_and(|major| major < 7) {
-        (false, "slices end at ticks, as by default before Linux 7.0")
-    } else {
-        (true, "slices timed by hrtick")
-    }
+    version.and_then(|major| major.parse().ok()).is_none_or(|major: u32| major >= 7)
 }

@@ -277,6 +277,16 @@ fn a_stall_is_reported_with_its_members() {
         ["0.001000000 stall: from here on 2 tasks wait for what none of them can end: A (1) \
              waits to be woken by B (2); B (2) waits for lock 0xffff888000000000 of A (1)"]
     );
+    // Each has the bytes that the other one waits for.
+    let (a2, b2) = ("at 0  take p 1  put q 1", "at 0  run 2  take q 1  put p 1");
+    assert_eq!(
+        stalls(&format!("pipe p\npipe q\nend 100\nA  fifo 50  {a2}\nB  fifo 40  {b2}\n")),
+        ["0.000000000 stall: from here on 2 tasks wait for what none of them can end: A (1) \
+             waits for bytes in 0xffff889000000000 of B (2); B (2) waits for bytes in \
+             0xffff889000000100 of A (1)"]
+    );
+    // Bytes that nobody has any more are the end of a program, and no stall.
+    assert_eq!(stalls("pipe p\nend 100\nA  fifo 50  take p 1\nB  fifo 40  run 99\n"), [""; 0]);
     // B wakes before it asks, and nobody waits for ever.
     let b = "at 0  run 2  wake A  lock m  unlock m";
     assert_eq!(stalls(&format!("end 100\nA  fifo 50  {a}\nB  fifo 40  {b}\n")), [""; 0]);
