@@ -41,7 +41,7 @@ impl Engine<'_> {
     pub(crate) fn report_stalls(&mut self) {
         let blocked: Vec<Option<Blocked>> =
             (0..self.tasks.len()).map(|t| self.blocked(t)).collect();
-        let Some(to_come) = self.to_come(&blocked) else { return };
+        let Some(to_come) = self.ends_to_come(&blocked) else { return };
         let ends_it = |t: usize| -> Vec<usize> {
             match blocked[t] {
                 Some(Blocked::Lock(lock)) => {
@@ -96,7 +96,7 @@ impl Engine<'_> {
     }
 
     /// Whose programs still have what others wait for; `None` where there is too much to look at.
-    fn to_come(&mut self, blocked: &[Option<Blocked>]) -> Option<ToCome> {
+    fn ends_to_come(&mut self, blocked: &[Option<Blocked>]) -> Option<ToCome> {
         let wakers = vec![Vec::new(); self.tasks.len()];
         let mut to_come = ToCome { wakers, ..ToCome::default() };
         let looks_ahead =
