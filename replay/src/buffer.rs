@@ -18,6 +18,8 @@ pub(crate) struct Buffer {
     readers: VecDeque<T>,
     /// Who waits for room.
     writers: VecDeque<T>,
+    /// Bytes that reads found missing: later ones take them along.
+    owed: u64,
 }
 
 impl Buffer {
@@ -26,6 +28,7 @@ impl Buffer {
             store: Store::new(of.kind, of.filled),
             readers: VecDeque::new(),
             writers: VecDeque::new(),
+            owed: 0,
         }
     }
 }
@@ -107,8 +110,9 @@ impl Engine<'_> {
     ///
     /// # Deviation
     ///
-    /// A reader takes as many bytes as it did in the recording, and waits for them: one that comes
-    /// earlier than it did would take fewer, and call again.
+    /// A reader takes as many bytes as it did in the recording, or what there is; what it then leaves
+    /// behind of them, the next one takes along. So bytes are conserved, and it does not call more
+    /// often than it did.
     pub(crate) fn transfer(&mut self, cpu: usize, t: T, op: Op) {
         let (way, buffer, bytes, waits) = match op {
             Op::Put { buffer, bytes, is_nonblocking } => (Way::Put, buffer, bytes, !is_nonblocking),
@@ -162,11 +166,20 @@ impl Engine<'_> {
             }
             Way::Take => {
                 let before = store.level();
-                let moved = store.take(left);
+                let Buffer { store, owed, .. } = &mut self.buffers[at];
+                let takes_along = empty == Empty::Waits && !store.is_in_packets();
+                let wanted = u64::from(left) + if takes_along { *owed } else { 0 };
+                let moved = store.take(clamped(wanted));
+                if moved > 0 && takes_along {
+                    *owed = wanted - u64::from(moved);
+                }
                 (store.tells_writers(before), moved)
             }
         };
-        let is_over = moved == left || empty == Empty::GoesOn;
+        // A read returns with what there is.
+        let is_over = moved == left || empty == Empty::GoesOn || way == Way::Take && moved > 0;
+        let moved = moved.min(left);
+        let store = &self.buffers[at].store;
         let own_can_go_on = match way {
             Way::Put => !store.is_full(),
             Way::Take => !store.is_empty(),
@@ -252,4 +265,8 @@ impl Engine<'_> {
             }
         }
     }
+}
+
+fn clamped(bytes: u64) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }

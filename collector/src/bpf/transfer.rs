@@ -157,6 +157,7 @@ pub(super) fn begin(
     p.exit();
 
     p.place(chosen);
+    leave_if_peeking(p, leave);
     p.mov(descriptor, R7);
     find_file(p, layout, leave);
     let inode = R8;
@@ -191,6 +192,24 @@ pub(super) fn begin(
     let found = output.find(p);
     output.emit_unless(p, record, R7, found);
     program.finish()
+}
+
+/// Leaves where a call looks at bytes and takes none (`MSG_PEEK`): its number is in R8, and R1 is
+/// still the event.
+fn leave_if_peeking(p: &mut Assembler, leave: Label) {
+    let [other, look] = std::array::from_fn(|_| p.label());
+    let [from, message] = [libc::SYS_recvfrom, libc::SYS_recvmsg].map(|call| (p.label(), call));
+    p.jump_if_equal(R8, constant(from.1), from.0);
+    p.jump_if_equal(R8, constant(message.1), message.0);
+    p.jump(other);
+    p.place(from.0);
+    p.load(Width::Bytes8, R2, R1, ARGUMENT + 8 * 3);
+    p.jump(look);
+    p.place(message.0);
+    p.load(Width::Bytes8, R2, R1, ARGUMENT + 8 * 2);
+    p.place(look);
+    p.jump_if_any_set(R2, libc::MSG_PEEK, leave);
+    p.place(other);
 }
 
 /// The file of the descriptor in R8, into R7; its flags are added to R9.

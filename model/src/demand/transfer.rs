@@ -356,7 +356,9 @@ fn settle(b: &mut Build, call: &Call, mutex: Option<LockIndex>, (at, bytes): (u6
     let place_of = |b: &Build, wanted: Op| {
         (from..b.steps.len()).filter(|n| b.steps[*n].op == wanted).collect::<Vec<_>>()
     };
-    if let Some(mutex) = mutex {
+    // A wait that somebody else ended is no part of a section: it was put before that.
+    let waited = b.steps[from..].iter().any(Step::leaves);
+    if let Some(mutex) = mutex.filter(|_| !waited) {
         let (locks, unlocks) = (place_of(b, Op::Lock(mutex)), place_of(b, Op::Unlock(mutex)));
         let (behind, before) = (locks.get(1..), unlocks.split_last());
         let inner = behind.into_iter().flatten().chain(before.into_iter().flat_map(|(_, r)| r));
@@ -370,8 +372,9 @@ fn settle(b: &mut Build, call: &Call, mutex: Option<LockIndex>, (at, bytes): (u6
         b.steps[placed].op = moves;
         return;
     }
-    let last = mutex.and_then(|mutex| place_of(b, Op::Unlock(mutex)).last().copied());
-    match last {
+    let ends = mutex.map(|mutex| place_of(b, Op::Unlock(mutex))).unwrap_or_default();
+    let end = if waited { ends.first() } else { ends.last() };
+    match end.copied() {
         Some(n) => {
             let (at, total) = (b.steps[n].at, b.steps[n].total);
             b.insert(super::program::Place { step: n, total }, at, moves);

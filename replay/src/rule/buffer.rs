@@ -108,6 +108,12 @@ impl Store {
         }
     }
 
+    /// Whether each read ends with a packet.
+    #[must_use]
+    pub fn is_in_packets(&self) -> bool {
+        matches!(self.kind, BufferKind::Packets { .. })
+    }
+
     /// Whether only what comes into an empty one is told; else everything is.
     ///
     /// # Source
@@ -189,6 +195,10 @@ impl Store {
     }
 
     /// Takes up to `bytes`, and says how many.
+    ///
+    /// # Source
+    ///
+    /// `anon_pipe_read`: a read in packet mode ends with its packet.
     pub fn take(&mut self, bytes: u32) -> u32 {
         if self.is_counted() {
             let moved = u64::from(bytes).min(self.used);
@@ -197,6 +207,12 @@ impl Store {
                 self.is_stuck &= self.used.saturating_add(step.into()) > u64::from(room);
             }
             return u32::try_from(moved).unwrap_or(bytes);
+        }
+        if let BufferKind::Packets { .. } = self.kind {
+            // What is left of a packet is lost.
+            let Some(first) = self.parts.pop_front() else { return 0 };
+            self.used -= u64::from(first.cost);
+            return bytes.min(first.left);
         }
         let mut left = bytes;
         while left > 0
@@ -268,8 +284,10 @@ mod tests {
     }
 
     #[test]
-    fn packets_share_no_page() {
+    fn packets_share_no_page_and_are_read_once() {
         let mut pipe = Store::new(BufferKind::Packets { pages: 2 }, 0);
+        assert_eq!(pipe.put(700, Part::First), 700);
+        assert_eq!((pipe.take(300), pipe.is_empty()), (300, true));
         assert_eq!(pipe.put(1, Part::First), 1);
         assert_eq!(pipe.put(1, Part::First), 1);
         assert!(pipe.is_full());

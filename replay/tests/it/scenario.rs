@@ -81,6 +81,7 @@ scenarios! {
     t21_socket_wakes_all
     t22_pipe_holds_its_mutex
     t23_nonblocking
+    t24_read_takes_what_there_is
 }
 
 fn file_of(test: &str) -> String {
