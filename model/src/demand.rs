@@ -12,6 +12,7 @@ mod coincidence;
 mod contention;
 mod doubt;
 mod extract;
+mod halted;
 mod hidden;
 mod latency;
 mod machine;
@@ -39,6 +40,7 @@ pub use crate::script::write;
 pub use affinity::OddAffinity;
 pub use contention::Cover;
 pub(crate) use extract::Extract;
+pub use halted::HALTED_NS;
 pub use latency::{DEEP_NS, SwitchCause, SwitchCauses};
 pub(crate) use machine::{Measures, cpus};
 pub use note::DemandNote;
@@ -410,6 +412,9 @@ pub struct Machine {
     /// How often a CPU that is about to go idle takes a task that waits elsewhere, of 1024 times, by
     /// position in `cpus`; `None`: not known.
     pub newidle_of_cpu: Vec<Option<u32>>,
+    /// Wakeups pass over CPUs that have been idle for [`HALTED_NS`]: in a virtual machine these look
+    /// as if the host had taken them away.
+    pub passes_over_halted: bool,
     /// What was assumed because neither trace nor sidecar says; for people.
     pub assumed: Vec<String>,
 }

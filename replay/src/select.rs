@@ -4,6 +4,7 @@ use crate::decision::Rule;
 use crate::engine::Engine;
 use crate::state::{Class, T};
 use crate::wake::Waker;
+use model::demand::HALTED_NS;
 use std::cmp::Reverse;
 
 /// Time after which a waker's count of different wakees is halved (kernel model 4.2).
@@ -19,9 +20,15 @@ impl Engine<'_> {
         self.cpus[cpu].running.is_none() && self.cpus[cpu].n_running == 0
     }
 
+    /// `available_idle_cpu`: idle, and not halted where that looks as if the host had taken it.
+    fn is_available(&self, cpu: usize) -> bool {
+        let has_halted = self.now.saturating_sub(self.cpus[cpu].idle_from) >= HALTED_NS;
+        self.is_idle(cpu) && !(self.machine.passes_over_halted && has_halted)
+    }
+
     /// Idle, or busy with `SCHED_IDLE` work only.
     fn is_free_for(&self, cpu: usize, p: T) -> bool {
-        self.is_idle(cpu)
+        self.is_available(cpu)
             || (!self.task(p).is_idle_policy()
                 && self.cpus[cpu].n_running > 0
                 && self.cpus[cpu].rt.is_empty()
@@ -131,13 +138,13 @@ impl Engine<'_> {
     fn wake_affine(&self, p: T, prev: usize, waker: Waker) -> usize {
         let this = waker.cpu();
         let sync = matches!(waker, Waker::Sync(_));
-        if self.is_idle(this) && self.shares_cache(this, prev) {
-            return if self.is_idle(prev) { prev } else { this };
+        if self.is_available(this) && self.shares_cache(this, prev) {
+            return if self.is_available(prev) { prev } else { this };
         }
         if sync && self.n_awake(this) == 1 {
             return this;
         }
-        if self.is_idle(prev) {
+        if self.is_available(prev) {
             return prev;
         }
         let own = i128::from(self.task(p).fair.load.value());

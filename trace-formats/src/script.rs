@@ -21,6 +21,8 @@
 //! preemption full     or lazy, voluntary, none
 //! newidle 1024        how often a CPU that goes idle takes work from others, of 1024 times; `?`: not
 //!                     known; one number for all CPUs, or one for each
+//! passes-over-halted on    wakeups pass over CPUs that have been idle for 20 us, as in some virtual
+//!                     machines; default off
 //! latency wake-busy 0.012 wake-idle 0.02 wake-deep 0.03 slice-end 0.01    default 0 each
 //! latency lock-contended 0.002 lock-sleep 0.004 lock-wake 0.003
 //! latency buffer-sleep 0.001 buffer-wake 0.001 buffer-tell 0.001

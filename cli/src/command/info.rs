@@ -181,6 +181,9 @@ fn calibrated(demand: &Demand) -> String {
     if !taken.is_empty() {
         let _ = writeln!(text, "calibrated:    work taken before going idle: {}", taken.join(", "));
     }
+    if m.passes_over_halted {
+        let _ = writeln!(text, "calibrated:    wakeups pass over CPUs that have halted");
+    }
     if let Some(permille) = demand.steadiest_permille() {
         let percent = f64::from(permille) / 10.0;
         let _ = writeln!(text, "calibrated:    the steadiest loop varies by {percent:.1} %");
@@ -205,6 +208,7 @@ fn calibrated_json(demand: &Demand) -> Value {
         "buffer_wake_ns": l.buffer_wake.0,
         "buffer_tell_ns": l.buffer_tell.0,
         "newidle_of_1024": m.newidle_of_cpu,
+        "passes_over_halted": m.passes_over_halted,
         "steadiest_permille": demand.steadiest_permille(),
         "hz": m.hz,
         "assumed": m.assumed,

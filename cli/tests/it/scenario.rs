@@ -99,6 +99,7 @@ fn info_says_what_it_is() {
                 "newidle_of_1024": [
                   1024
                 ],
+                "passes_over_halted": false,
                 "slice_end_ns": 0,
                 "steadiest_permille": null,
                 "wake_busy_ns": 0,

@@ -1,6 +1,7 @@
 //! The machine a demand is replayed on, from the sidecar and the trace.
 
 use super::chances::Chances;
+use super::halted::Halted;
 use super::latency::{Spans, SwitchCauses};
 use super::tick::SliceEnds;
 use super::{Latencies, Machine, Preemption};
@@ -16,6 +17,7 @@ pub(crate) struct Measures<'r> {
     /// When the first timer of the tick was due.
     tick: Option<u64>,
     chances: Chances<'r>,
+    halted: Halted,
 }
 
 impl<'r> Measures<'r> {
@@ -28,6 +30,7 @@ impl<'r> Measures<'r> {
             slice_ends: SliceEnds::default(),
             tick: None,
             chances: Chances::new(names, host),
+            halted: Halted::default(),
         }
     }
 
@@ -40,6 +43,7 @@ impl<'r> Measures<'r> {
         }
         self.slice_ends.observe(event, cause.map(|(cause, _)| cause));
         self.chances.observe(event);
+        self.halted.observe(event);
         if let SchedEvent::HrtimerStart { function, expires_ns, .. } = event.kind
             && self.tick.is_none()
             && self.names.text(function).starts_with("tick_")
@@ -113,6 +117,7 @@ impl<'r> Measures<'r> {
         });
         Machine {
             newidle_of_cpu: self.chances.finish(&cpus),
+            passes_over_halted: self.halted.are_passed_over(),
             core_of_cpu: cores.unwrap_or_else(each_its_own),
             llc_of_cpu: per_cpu(&host.llc_of_cpu),
             node_of_cpu: per_cpu(&host.node_of_cpu),

@@ -26,6 +26,7 @@ pub(super) fn read(machine: &script::Machine) -> Machine {
         llc_of_cpu: machine.caches.by_position(n),
         node_of_cpu: machine.nodes.by_position(n),
         newidle_of_cpu,
+        passes_over_halted: machine.passes_over_halted,
         assumed: machine.assumed.clone(),
     }
 }
@@ -58,6 +59,7 @@ pub(super) fn write(demand: &Demand) -> script::Machine {
         caches: Sharing::of(&machine.llc_of_cpu),
         nodes: Sharing::of(&machine.node_of_cpu),
         newidle,
+        passes_over_halted: machine.passes_over_halted,
         hz: machine.hz,
         tick_phase: machine.tick_phase,
         hrtick: machine.hrtick,

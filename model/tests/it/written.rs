@@ -232,6 +232,7 @@ impl Maker {
         let newidle = |dice: &mut Dice| dice.one_in(2).then_some(7);
         use Preemption::{Full, Lazy, None, Voluntary};
         Machine {
+            passes_over_halted: self.dice.one_in(2),
             newidle_of_cpu: cpus.iter().map(|_| newidle(&mut self.dice)).collect(),
             cpus,
             hz: one_of(&mut self.dice, &[1, 250, 1000]),

@@ -82,6 +82,7 @@ scenarios! {
     t22_pipe_holds_its_mutex
     t23_nonblocking
     t24_read_takes_what_there_is
+    t25_halted_cpus
 }
 
 fn file_of(test: &str) -> String {

@@ -17,6 +17,8 @@ pub struct Machine {
     /// How often a CPU that is about to go idle takes a task that waits elsewhere, of 1024 times:
     /// one number for all, or one for each; `None`: not known.
     pub newidle: Vec<Option<u32>>,
+    /// Wakeups pass over CPUs that have halted.
+    pub passes_over_halted: bool,
     /// Ticks per second.
     pub hz: u32,
     /// Distance of the ticks from whole periods.
@@ -94,6 +96,7 @@ impl Default for Machine {
             nodes: Sharing::ALL,
             // A scenario shows what balancing can do, not what it happens to do.
             newidle: vec![Some(1024)],
+            passes_over_halted: false,
             hz: 1000,
             tick_phase: Nanos(0),
             hrtick: true,

@@ -9,7 +9,7 @@ use crate::{Error, Nanos, Timestamp};
 const MOST_CPUS: u64 = 4096;
 
 /// Words that begin a setting.
-pub(super) const SETTINGS: [&str; 24] = [
+pub(super) const SETTINGS: [&str; 25] = [
     "cpus",
     "per-core",
     "per-cache",
@@ -23,6 +23,7 @@ pub(super) const SETTINGS: [&str; 24] = [
     "slice",
     "preemption",
     "newidle",
+    "passes-over-halted",
     "latency",
     "assumed",
     "start",
@@ -104,20 +105,23 @@ fn setting(word: Word<'_>, words: &mut Words<'_, '_>, machine: &mut Machine) -> 
             let what = words.argument(word, "what is assumed, in quotes")?;
             machine.assumed.push(what.name()?.into_owned());
         }
-        "hrtick" => {
-            let state = words.argument(word, "`on` or `off`")?;
-            machine.hrtick = match state.text {
-                "on" => true,
-                "off" => false,
-                other => return Err(state.error(format!("`hrtick` is on or off, not `{other}`"))),
-            };
-        }
+        "hrtick" => machine.hrtick = on_or_off(word, words)?,
+        "passes-over-halted" => machine.passes_over_halted = on_or_off(word, words)?,
         "preemption" => {
             machine.preemption = preemption(words.argument(word, "a preemption model")?)?;
         }
         other => return Err(word.error(format!("`{other}` begins no setting"))),
     }
     Ok(())
+}
+
+fn on_or_off(word: Word<'_>, words: &mut Words<'_, '_>) -> Result<bool, Error> {
+    let state = words.argument(word, "`on` or `off`")?;
+    match state.text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        other => Err(state.error(format!("`{}` is on or off, not `{other}`", word.text))),
+    }
 }
 
 /// Reads how many CPUs there are, or which.

@@ -28,6 +28,9 @@ impl Display for Machine {
             let chance = |n: &Option<u32>| n.map_or("?".to_owned(), |n| n.to_string());
             list(f, "newidle", self.newidle.iter().map(chance))?;
         }
+        if self.passes_over_halted {
+            writeln!(f, "passes-over-halted on")?;
+        }
         self.write_latencies(f)?;
         for what in &self.assumed {
             writeln!(f, "assumed {}", super::Quoted(what))?;
