@@ -265,6 +265,31 @@ fn a_wait_that_somebody_else_ends_is_one_for_a_task() {
     );
 }
 
+/// A write that a signal ends behind its wait holds the mutex until that wait, and not through it.
+#[test]
+fn a_write_that_a_signal_ends_has_let_go_of_the_mutex() {
+    check(
+        "0 0 x switch x R low
+         10 0 low put p 100 m
+         20 0 low switch low S idle
+         50 0 idle | waking low 0
+         52 0 idle switch idle R low
+         60 0 low moved p 40
+         90 0 low switch low S idle",
+        expect![[r#"
+            end 0.09
+            mutex m0 0x2
+            pipe pipe0 0x1 mutex m0
+
+            x  allowed all  ...
+            low  allowed all
+                run 0.01  lock m0  run 0.01  put pipe0 40  unlock m0  sleep 0.03  lock m0  run 0.008  unlock m0
+                run 0.03  wait  ...
+            # WaitCutOff x1
+        "#]],
+    );
+}
+
 /// A call that does not wait asks for all it asked for, also where it got nothing.
 #[test]
 fn a_call_that_does_not_wait() {
