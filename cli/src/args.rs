@@ -115,6 +115,8 @@ pub(crate) enum Detail {
     Contention,
     /// And the owner, read in the kernel when a wait begins
     Owner,
+    /// And every acquisition and release of the mutexes that somebody has waited for
+    Sections,
     /// And every acquisition and release of a mutex
     Full,
 }

@@ -19,6 +19,7 @@
 
 mod btf;
 mod check;
+mod contended;
 mod error;
 mod event;
 mod instruction;
@@ -41,3 +42,4 @@ pub use output::Output;
 pub use program::{Attached, Programs};
 pub use rights::Rights;
 pub use ring::{OwnRecord, RecordRing};
+pub use transfer::OpenCalls;

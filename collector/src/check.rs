@@ -7,7 +7,7 @@ use crate::leftovers::{self, Leftover};
 use crate::offer::{CallProbe, EventName, Offer, REST, SCHEDULE, SYSTEM_CALLS};
 use crate::page;
 use crate::perf_event::{self, PerfEvent, Tasks};
-use crate::plan::missing as missing_event;
+use crate::plan::{self, missing as missing_event};
 use crate::refusal::Refusal;
 use crate::tracefs::{self, Tracefs};
 use std::fs;
@@ -29,10 +29,31 @@ pub(crate) fn probes(mounted: &Tracefs, offer: &mut Offer) {
     let bpf = bpf::check(Path::new(bpf::KERNEL_BTF), offer.system_calls);
     offer.bpf = bpf.owner.err().map(|error| error.to_string());
     offer.transfers = bpf.transfers.err().map(|error| error.to_string());
+    let why = |(by, works): (CallProbe, Result<(), bpf::BpfError>)| {
+        (by, works.err().map(|error| why_no_calls(by, &error)))
+    };
+    offer.contended_calls = bpf.contended.into_iter().map(why).collect();
     let readme = mounted.read("README", "know which dynamic events there are");
     offer.call_probes = dynamic::offered(&readme.unwrap_or_default());
     let fentry = bpf.mutex_calls.err().map(|error| error.to_string());
     offer.call_probes.push((CallProbe::Fentry, fentry));
+}
+
+/// Why the calls of contended mutexes cannot be seen this way, without a way out: that is another
+/// way.
+fn why_no_calls(by: CallProbe, error: &bpf::BpfError) -> String {
+    match (by, error.errno()) {
+        (CallProbe::Fprobe, Some(libc::EOPNOTSUPP)) => {
+            "this kernel is built without CONFIG_FPROBE".to_owned()
+        }
+        (CallProbe::Kprobe, Some(libc::ENOENT)) => {
+            "this kernel is built without CONFIG_KPROBE_EVENTS".to_owned()
+        }
+        _ => {
+            let text = error.to_string();
+            text.split_once(". ").map_or(text.as_str(), |(says, _)| says).to_owned()
+        }
+    }
 }
 
 fn instance(mounted: &Tracefs) -> Result<(), Refusal> {
@@ -169,6 +190,12 @@ pub fn check() -> Vec<Finding> {
     findings.push(Finding::of("lock owners", owners, offer.bpf.as_ref()));
     let transfers = "what goes through pipes and Unix sockets is read with BPF (--detail owner)";
     findings.push(Finding::of("transfers", transfers, offer.transfers.as_ref()));
+    let works = |(_, broken): &&(CallProbe, Option<String>)| broken.is_none();
+    let sections = "every call of contended mutexes (--detail sections)";
+    findings.push(match offer.contended_calls.iter().find(works) {
+        Some((by, _)) => Finding::of("sections", format!("{}: {sections}", by.name()), None),
+        None => Finding::of("sections", "", Some(&plan::no_way(&offer.contended_calls))),
+    });
     for (probe, broken) in &offer.call_probes {
         let works = format!("{}: every mutex call (--detail full)", probe.name());
         let broken = broken.as_ref().map(|why| format!("{}: {why}", probe.name()));

@@ -97,6 +97,9 @@ pub struct Offer {
     pub system_calls: Option<[u16; 2]>,
     /// The ways to see every mutex call, the cheapest first, each with why it does not work.
     pub call_probes: Vec<(CallProbe, Option<String>)>,
+    /// The ways to see every call of contended mutexes, the best first, each with why it does not
+    /// work.
+    pub contended_calls: Vec<(CallProbe, Option<String>)>,
     /// Addresses of the timer functions of sleepers and slices; empty when hidden.
     pub timer_functions: Vec<u64>,
 }

@@ -1,6 +1,9 @@
 //! What our own programs in the kernel write: which they are, and one ring a CPU for it.
 
-use crate::bpf::{self, Attached, Btf, EventKind, Output, OwnRecord, Programs, RecordRing};
+use crate::bpf::{
+    self, Attached, Btf, EventKind, OpenCalls, Output, OwnRecord, Programs, RecordRing,
+};
+use crate::offer::CallProbe;
 use crate::perf_event;
 use anyhow::{Context, Result};
 use std::path::Path;
@@ -18,6 +21,11 @@ pub(crate) enum ProgramSet {
     Transfers {
         /// Numbers of the events at which they run.
         at: [u16; 2],
+    },
+    /// Sees every call of a mutex that somebody has waited for.
+    ContendedCalls {
+        /// How.
+        by: CallProbe,
     },
     /// Sees every mutex call.
     MutexCalls,
@@ -56,6 +64,9 @@ impl OwnEvents {
         }
         let btf = Btf::read(Path::new(bpf::KERNEL_BTF))?;
         let output = Output::new()?;
+        let sees_calls = sets.iter().any(|set| matches!(set, ProgramSet::Transfers { .. }));
+        // The programs hold it from here on.
+        let calls = sees_calls.then(OpenCalls::new).transpose()?;
         for set in sets {
             let first = FIRST_ID + u16::try_from(own.kinds.len())?;
             let (programs, kinds) = match set {
@@ -63,7 +74,14 @@ impl OwnEvents {
                     (Programs::load_owner(&btf, first, &output)?, bpf::OWNER_EVENTS)
                 }
                 ProgramSet::Transfers { at } => {
-                    (Programs::load_transfers(&btf, first, &output, *at)?, bpf::TRANSFER_EVENTS)
+                    let Some(calls) = &calls else { continue };
+                    let programs = Programs::load_transfers(&btf, first, &output, *at, calls)?;
+                    (programs, bpf::TRANSFER_EVENTS)
+                }
+                ProgramSet::ContendedCalls { by } => {
+                    let calls = calls.as_ref();
+                    let programs = Programs::load_contended(&btf, first, &output, *by, calls)?;
+                    (programs, bpf::MUTEX_CALL_EVENTS)
                 }
                 ProgramSet::MutexCalls => {
                     (Programs::load_mutex_calls(&btf, first, &output)?, bpf::MUTEX_CALL_EVENTS)

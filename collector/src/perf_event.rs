@@ -4,7 +4,7 @@ use crate::refusal::{Privilege, Refusal};
 use anyhow::{Context, Result};
 use perf_event_open_sys::bindings as sys;
 use perf_event_open_sys::{ioctls, perf_event_open};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
@@ -203,9 +203,40 @@ impl PerfEvent {
 ///
 /// The kernel's number, when it refuses.
 pub(crate) fn run_program(id: u16, program: BorrowedFd<'_>) -> Result<OwnedFd, i32> {
+    run_at(attribute(id, Tasks::Untold), program)
+}
+
+/// The kernel's own description of its breakpoints as perf events.
+const KPROBE: &str = "/sys/bus/event_source/devices/kprobe";
+
+/// Runs a BPF program whenever a function of the kernel begins, or returns, as long as the event is
+/// open; through a breakpoint.
+///
+/// # Errors
+///
+/// The kernel's number, when it refuses; `ENOENT` where it has no such events.
+pub(crate) fn run_at_function(
+    function: &CStr,
+    is_return: bool,
+    program: BorrowedFd<'_>,
+) -> Result<OwnedFd, i32> {
+    let read = |name: &str| std::fs::read_to_string(Path::new(KPROBE).join(name)).ok();
+    let kind = read("type").and_then(|text| text.trim().parse().ok()).ok_or(libc::ENOENT)?;
+    // "config:0" says which bit asks for the return.
+    let bit = read("format/retprobe");
+    let bit = bit.and_then(|text| text.trim().strip_prefix("config:")?.parse::<u32>().ok());
+    let mut attr = sys::perf_event_attr { size: ATTR_SIZE, type_: kind, ..Default::default() };
+    attr.__bindgen_anon_1.sample_period = 1;
+    attr.set_disabled(1);
+    attr.config = u64::from(is_return) << bit.filter(|bit| *bit < 64).ok_or(libc::ENOENT)?;
+    attr.__bindgen_anon_3.kprobe_func = function.as_ptr().expose_provenance() as u64;
+    run_at(attr, program)
+}
+
+/// An event that runs a BPF program, on any CPU.
+fn run_at(mut attr: sys::perf_event_attr, program: BorrowedFd<'_>) -> Result<OwnedFd, i32> {
     let number = |error: io::Error| error.raw_os_error().unwrap_or(libc::EIO);
     let first = crate::describe::online_cpus().ok().and_then(|cpus| cpus.first().copied());
-    let mut attr = attribute(id, Tasks::Untold);
     let event = match open(&mut attr, first.unwrap_or(0)) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
             attr.read_format &= !u64::from(sys::PERF_FORMAT_LOST);

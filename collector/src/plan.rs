@@ -193,6 +193,8 @@ fn engine(request: &Request, offer: &Offer) -> Result<Via, NoPlan> {
 /// The owners of locks, and what goes through pipes and sockets, are read from detail `owner` on.
 ///
 /// Beside every mutex call they are worth having, for rwsems, but not indispensable.
+///
+/// At `sections` the calls of mutexes that were waited for are seen too.
 fn program_sets(
     detail: Detail,
     offer: &Offer,
@@ -202,6 +204,9 @@ fn program_sets(
         (Detail::Contention, _) => Ok(Vec::new()),
         (_, None) => {
             let mut sets = vec![ProgramSet::Owners];
+            if detail == Detail::Sections {
+                sets.push(ProgramSet::ContendedCalls { by: contended_calls(offer)? });
+            }
             match (&offer.transfers, offer.system_calls) {
                 (None, Some(at)) => sets.push(ProgramSet::Transfers { at }),
                 (why, _) => {
@@ -213,7 +218,7 @@ fn program_sets(
             }
             Ok(sets)
         }
-        (Detail::Owner, Some(why)) => {
+        (Detail::Owner | Detail::Sections, Some(why)) => {
             Err(NoPlan::NoBpf { detail, what: "the owners of locks", why: why.clone() })
         }
         (Detail::Full, Some(why)) => {
@@ -232,13 +237,28 @@ fn call_probes(detail: Detail, offer: &Offer) -> Result<Vec<CallProbe>, NoPlan> 
     if !found.is_empty() {
         return Ok(found);
     }
+    let why = no_way(&offer.call_probes);
+    Err(NoPlan::NoBpf { detail, what: "every mutex call", why })
+}
+
+/// How the calls of contended mutexes are seen.
+fn contended_calls(offer: &Offer) -> Result<CallProbe, NoPlan> {
+    let works = offer.contended_calls.iter().find(|(_, broken)| broken.is_none());
+    works.map(|(by, _)| *by).ok_or_else(|| NoPlan::NoBpf {
+        detail: Detail::Sections,
+        what: "every call of contended mutexes",
+        why: no_way(&offer.contended_calls),
+    })
+}
+
+/// Why none of these ways works, and what does.
+pub(crate) fn no_way(tried: &[(CallProbe, Option<String>)]) -> String {
     let mut why = String::new();
-    for (probe, broken) in &offer.call_probes {
+    for (probe, broken) in tried {
         let broken = broken.as_deref().unwrap_or("untried");
         let _ = write!(why, "{}{}: {broken}", if why.is_empty() { "" } else { "; " }, probe.name());
     }
-    why += "; `--detail owner` needs none of them";
-    Err(NoPlan::NoBpf { detail, what: "every mutex call", why })
+    why + "; `--detail owner` needs none of them"
 }
 
 fn events(

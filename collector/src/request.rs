@@ -32,6 +32,8 @@ pub enum Detail {
     Contention,
     /// And the owner, read in the kernel when a wait begins.
     Owner,
+    /// And every acquisition and release of the mutexes that somebody has waited for.
+    Sections,
     /// And every acquisition and release of a mutex.
     Full,
 }
@@ -43,6 +45,7 @@ impl Detail {
         match self {
             Self::Contention => "contention",
             Self::Owner => "owner",
+            Self::Sections => "sections",
             Self::Full => "full",
         }
     }

@@ -11,7 +11,7 @@ use crate::demand::{
     Wakers, cpus,
 };
 use crate::{
-    CpuId, Demand, Event, Host, Lost, LostWhat, Recording, SchedEvent, TaskTracker, Timestamp,
+    CpuId, Demand, Event, Host, LockFlags, LockId, Lost, LostWhat, Recording, SchedEvent, TaskTracker, Timestamp,
     Trace,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +47,8 @@ impl History {
         let mut tracker = TaskTracker::default();
         let mut assembly = Assemble::new(recording, host, &survey);
         let mut measures = Measures::new(&recording.names, host);
-        let mut programs = Extract::new(&recording.names, host, (start, survey.has_unlocks), cover);
+        let calls = survey.calls.clone();
+        let mut programs = Extract::new(&recording.names, host, (start, calls), cover);
         if survey.has_transfers && n_lost > 0 {
             programs.lost_transfers(n_lost as u64);
         }
@@ -113,10 +114,19 @@ pub fn assemble(recording: &Recording, host: Option<&Host>) -> Trace {
 pub(crate) struct Survey {
     pub(crate) start: Timestamp,
     pub(crate) has_waking: bool,
-    pub(crate) has_unlocks: bool,
+    pub(crate) calls: Calls,
     pub(crate) has_transfers: bool,
     pub(crate) shows_donors: bool,
     pub(crate) cpus: BTreeSet<CpuId>,
+}
+
+/// Which mutexes leave records of every call.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Calls {
+    /// Those that do, from their first record on.
+    pub(crate) of: BTreeSet<LockId>,
+    /// All do: some left records before anybody waited for them.
+    pub(crate) is_complete: bool,
 }
 
 impl Survey {
@@ -124,6 +134,7 @@ impl Survey {
         let start = recording.events.first().map_or(Timestamp(0), |e| e.at);
         let mut survey = Self { start, ..Self::default() };
         let mut last = None;
+        let mut waited_for = BTreeSet::new();
         for event in &recording.events {
             also(event);
             if last.replace(event.cpu) != Some(event.cpu) {
@@ -132,7 +143,13 @@ impl Survey {
             match event.kind {
                 SchedEvent::Waking(_) => survey.has_waking = true,
                 SchedEvent::TransferBegin { .. } => survey.has_transfers = true,
-                SchedEvent::MutexUnlock { .. } => survey.has_unlocks = true,
+                SchedEvent::ContentionBegin { lock, flags } if flags.has(LockFlags::MUTEX) => {
+                    waited_for.insert(lock);
+                }
+                SchedEvent::MutexLock { lock, .. } | SchedEvent::MutexUnlock { lock } => {
+                    survey.calls.of.insert(lock);
+                    survey.calls.is_complete |= !waited_for.contains(&lock);
+                }
                 SchedEvent::Donor { .. } => survey.shows_donors = true,
                 _ => {}
             }

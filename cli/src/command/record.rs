@@ -50,6 +50,7 @@ fn request(args: &Record) -> Request {
         detail: match args.detail {
             args::Detail::Contention => Detail::Contention,
             args::Detail::Owner => Detail::Owner,
+            args::Detail::Sections => Detail::Sections,
             args::Detail::Full => Detail::Full,
         },
         target: match (args.only, &args.pid[..]) {

@@ -5,6 +5,8 @@ use super::error::BpfError;
 use super::output::Output;
 use super::program::Programs;
 use super::rights::Rights;
+use super::transfer::OpenCalls;
+use crate::offer::CallProbe;
 use std::path::Path;
 
 /// What works, and what to do about the rest.
@@ -21,6 +23,8 @@ pub struct Check {
     /// Whether [`Programs::load_mutex_calls`] and attaching them work; if so, the functions
     /// whose calls would not be seen because the kernel does not have them.
     pub mutex_calls: Result<Vec<&'static str>, BpfError>,
+    /// Whether [`Programs::load_contended`] and attaching them work, by each way, the best first.
+    pub contended: [(CallProbe, Result<(), BpfError>); 3],
 }
 
 /// Loads and attaches every program for a moment; nothing stays in the kernel.
@@ -40,13 +44,21 @@ pub fn check(btf_path: &Path, system_calls: Option<[u16; 2]>) -> Check {
     };
     let at = system_calls.unwrap_or_default();
     let transfers =
-        |btf: &Btf, id: u16, output: &Output| Programs::load_transfers(btf, id, output, at);
+        |btf: &Btf, id: u16, output: &Output| {
+            Programs::load_transfers(btf, id, output, at, &OpenCalls::new()?)
+        };
     Check {
         rights: Rights::of_this_process(),
         types: types().map(|_| ()),
         owner: attached(&Programs::load_owner).map(|_| ()),
         transfers: attached(&transfers).map(|_| ()),
         mutex_calls: attached(&Programs::load_mutex_calls),
+        contended: [CallProbe::Fprobe, CallProbe::Kprobe, CallProbe::Fentry].map(|by| {
+            let load = |btf: &Btf, id: u16, output: &Output| {
+                Programs::load_contended(btf, id, output, by, None)
+            };
+            (by, attached(&load).map(|_| ()))
+        }),
     }
 }
 
@@ -60,7 +72,8 @@ mod tests {
         let check = check(Path::new("/nonexistent/vmlinux"), None);
         let errors =
             [check.types.err(), check.owner.err(), check.transfers.err(), check.mutex_calls.err()];
-        for error in errors {
+        let contended = check.contended.map(|(_, result)| result.err());
+        for error in errors.into_iter().chain(contended) {
             let error = error.expect("there is no such file");
             assert_eq!(error.errno(), Some(libc::ENOENT));
             assert!(error.to_string().contains("CONFIG_DEBUG_INFO_BTF"), "{error}");

@@ -44,6 +44,12 @@ pub enum BpfError {
         /// The width found, in bytes; 0 if the kernel's types do not tell.
         bytes: u32,
     },
+    /// Nothing here knows how this architecture passes arguments.
+    #[error(
+        "where functions of this architecture find their arguments is not known here; x86-64 and \
+         arm64 are. Record with `--detail owner`"
+    )]
+    Architecture,
     /// More ids are needed than there are from the first one on.
     #[error("event ids from {first} on do not suffice for {count} events; the highest is 65535")]
     Ids {

@@ -4,16 +4,19 @@
 //! locks being taken (their release is seen), and mutexes of `PREEMPT_RT` kernels.
 
 use super::btf::{Btf, BtfError, Function};
+use super::contended;
 use super::error::BpfError;
 use super::event::{EventKind, MUTEX_CALL_EVENTS};
 use super::instruction::Register::{R1, R6, R7, R10};
 use super::instruction::{Assembler, Width};
 use super::output::{Output, Record};
 use super::system_call::ProgramKind;
+use std::ffi::CStr;
+use std::os::fd::BorrowedFd;
 
 /// Where in a function a program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Moment {
+pub(super) enum Moment {
     Entry,
     Return,
 }
@@ -27,36 +30,61 @@ enum Presence {
 
 /// One place to watch.
 #[derive(Debug)]
-struct Call {
+pub(super) struct Call {
     /// The record to write, a name in [`MUTEX_CALL_EVENTS`].
-    event: &'static str,
+    pub(super) event: &'static str,
     /// The first of these the kernel has: with lock debugging, some calls are macros for others.
-    functions: &'static [&'static str],
-    moment: Moment,
+    pub(super) functions: &'static [&'static CStr],
+    pub(super) moment: Moment,
     presence: Presence,
+    /// What its other moment leaves.
+    other: Other,
 }
 
-const INTERRUPTIBLE: &[&str] = &["mutex_lock_interruptible", "mutex_lock_interruptible_nested"];
-const KILLABLE: &[&str] =
-    &["mutex_lock_killable", "mutex_lock_killable_nested", "_mutex_lock_killable"];
+/// What the other moment of the same call leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Other {
+    Nothing,
+    Record,
+}
 
-const CALLS: &[Call] = &[
-    required("mutex_lock_in", &["mutex_lock", "mutex_lock_nested"], Moment::Entry),
-    required("mutex_unlock_in", &["mutex_unlock"], Moment::Entry),
-    required("mutex_trylock_ret", &["mutex_trylock", "_mutex_trylock_nest_lock"], Moment::Return),
-    optional("mutex_lock_interruptible_in", INTERRUPTIBLE, Moment::Entry),
-    optional("mutex_lock_interruptible_ret", INTERRUPTIBLE, Moment::Return),
-    optional("mutex_lock_killable_in", KILLABLE, Moment::Entry),
-    optional("mutex_lock_killable_ret", KILLABLE, Moment::Return),
-    optional("mutex_lock_in", &["mutex_lock_io", "mutex_lock_io_nested"], Moment::Entry),
+impl Call {
+    /// Whether the beginning leaves a record as well as the return.
+    pub(super) fn has_both(&self) -> bool {
+        self.other == Other::Record
+    }
+}
+
+const INTERRUPTIBLE: &[&CStr] = &[c"mutex_lock_interruptible", c"mutex_lock_interruptible_nested"];
+const KILLABLE: &[&CStr] =
+    &[c"mutex_lock_killable", c"mutex_lock_killable_nested", c"_mutex_lock_killable"];
+
+pub(super) const CALLS: &[Call] = &[
+    required("mutex_lock_in", &[c"mutex_lock", c"mutex_lock_nested"], Moment::Entry),
+    required("mutex_unlock_in", &[c"mutex_unlock"], Moment::Entry),
+    required("mutex_trylock_ret", &[c"mutex_trylock", c"_mutex_trylock_nest_lock"], Moment::Return),
+    both("mutex_lock_interruptible_in", INTERRUPTIBLE, Moment::Entry),
+    both("mutex_lock_interruptible_ret", INTERRUPTIBLE, Moment::Return),
+    both("mutex_lock_killable_in", KILLABLE, Moment::Entry),
+    both("mutex_lock_killable_ret", KILLABLE, Moment::Return),
+    optional("mutex_lock_in", &[c"mutex_lock_io", c"mutex_lock_io_nested"], Moment::Entry),
 ];
 
-const fn required(event: &'static str, functions: &'static [&'static str], moment: Moment) -> Call {
-    Call { event, functions, moment, presence: Presence::Required }
+const fn required(event: &'static str, functions: &'static [&'static CStr], moment: Moment) -> Call {
+    Call { event, functions, moment, presence: Presence::Required, other: Other::Nothing }
 }
 
-const fn optional(event: &'static str, functions: &'static [&'static str], moment: Moment) -> Call {
-    Call { event, functions, moment, presence: Presence::Optional }
+const fn optional(event: &'static str, functions: &'static [&'static CStr], moment: Moment) -> Call {
+    Call { event, functions, moment, presence: Presence::Optional, other: Other::Nothing }
+}
+
+const fn both(event: &'static str, functions: &'static [&'static CStr], moment: Moment) -> Call {
+    Call { event, functions, moment, presence: Presence::Optional, other: Other::Record }
+}
+
+/// A function as the kernel's types call it.
+pub(super) fn text(name: &'static CStr) -> &'static str {
+    name.to_str().unwrap_or_default()
 }
 
 /// A program ready to be loaded.
@@ -75,41 +103,58 @@ pub(super) struct CallPrograms {
 }
 
 /// Writes the programs; the event at index `i` of [`MUTEX_CALL_EVENTS`] gets `first_id + i`.
+///
+/// With `waited_for`, a set of addresses, calls of these mutexes alone leave records.
 pub(super) fn programs(
     btf: &Btf,
     first_id: u16,
+    waited_for: Option<BorrowedFd<'_>>,
     output: &Output,
 ) -> Result<CallPrograms, BpfError> {
     let mut found = CallPrograms::default();
     for call in CALLS {
         let Some((name, function)) = first_present(btf, call.functions) else {
-            let name = call.functions[0];
-            match call.presence {
-                Presence::Required => {
-                    return Err(BtfError::NoSuchFunction { name: name.into() }.into());
-                }
-                Presence::Optional => found.missing.push(name),
-            }
+            found.missing.push(lacks(call)?);
             continue;
         };
         let (event, id) = event_and_id(call.event, first_id)?;
         found.programs.push(CallProgram {
-            function: name,
+            function: text(name),
             kind: match call.moment {
                 Moment::Entry => ProgramKind::FunctionEntry { function: function.id },
                 Moment::Return => ProgramKind::FunctionReturn { function: function.id },
             },
-            code: program(call.moment, function, event, id, output),
+            code: program(call.moment, function, (event, id), waited_for, output),
         });
     }
     Ok(found)
 }
 
-fn first_present(btf: &Btf, names: &[&'static str]) -> Option<(&'static str, Function)> {
-    names.iter().find_map(|&name| Some((name, btf.function(name).ok()?)))
+/// The name of a call that this kernel does not have.
+///
+/// # Errors
+///
+/// If nothing can be said without it.
+pub(super) fn lacks(call: &Call) -> Result<&'static str, BpfError> {
+    let name = text(call.functions[0]);
+    match call.presence {
+        Presence::Required => Err(BtfError::NoSuchFunction { name: name.into() }.into()),
+        Presence::Optional => Ok(name),
+    }
 }
 
-fn event_and_id(name: &str, first_id: u16) -> Result<(&'static EventKind, u16), BpfError> {
+pub(super) fn first_present(
+    btf: &Btf,
+    names: &[&'static CStr],
+) -> Option<(&'static CStr, Function)> {
+    names.iter().find_map(|&name| Some((name, btf.function(text(name)).ok()?)))
+}
+
+/// The event of this name, and its number.
+pub(super) fn event_and_id(
+    name: &str,
+    first_id: u16,
+) -> Result<(&'static EventKind, u16), BpfError> {
     let index = MUTEX_CALL_EVENTS.iter().position(|event| event.name == name);
     let index = index.expect("every call writes one of the events");
     let id = u16::try_from(index).ok().and_then(|index| first_id.checked_add(index));
@@ -122,8 +167,8 @@ fn event_and_id(name: &str, first_id: u16) -> Result<(&'static EventKind, u16), 
 fn program(
     moment: Moment,
     function: Function,
-    event: &EventKind,
-    id: u16,
+    (event, id): (&EventKind, u16),
+    waited_for: Option<BorrowedFd<'_>>,
     output: &Output,
 ) -> Vec<u64> {
     let record = Record::new(event.record_size);
@@ -132,6 +177,9 @@ fn program(
     let (context, argument) = (R6, R7);
     p.mov(context, R1);
     p.load(Width::Bytes8, argument, context, 0);
+    if let Some(locks) = waited_for {
+        contended::leave_unless_waited_for(p, argument, locks);
+    }
     record.begin(p, id);
     p.store(Width::Bytes8, R10, record.at(8), argument);
     if moment == Moment::Return {

@@ -4,9 +4,12 @@ use super::btf::Btf;
 use super::error::{BpfError, Step};
 use super::event::{MUTEX_CALL_EVENTS, OWNER_EVENTS, TRANSFER_EVENTS};
 use super::output::Output;
+use super::transfer::OpenCalls;
 use super::system_call::{self, ProgramKind, Rejected};
-use super::{mutex_call, owner, transfer};
+use super::{contended, mutex_call, owner, transfer};
+use crate::offer::CallProbe;
 use crate::perf_event;
+use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Programs in the kernel that write records into an [`Output`].
@@ -34,6 +37,16 @@ struct Loaded {
 enum Place {
     Tracepoint(&'static std::ffi::CStr),
     Function(&'static str),
+    /// Through fprobe.
+    Fprobe {
+        function: &'static CStr,
+        is_return: bool,
+    },
+    /// Through a breakpoint.
+    Kprobe {
+        function: &'static CStr,
+        is_return: bool,
+    },
     /// The perf event of the tracepoint with this number.
     Event {
         name: &'static str,
@@ -64,17 +77,46 @@ impl Programs {
     /// If the kernel has no `mutex_lock`, `mutex_unlock` or `mutex_trylock` to attach to, or
     /// refuses a program. Kernels that are locked down refuse all of them with `EPERM`.
     pub fn load_mutex_calls(btf: &Btf, first_id: u16, output: &Output) -> Result<Self, BpfError> {
-        let count = MUTEX_CALL_EVENTS.len();
-        if usize::from(u16::MAX - first_id) + 1 < count {
-            return Err(BpfError::Ids { first: first_id, count });
+        enough_ids(first_id, MUTEX_CALL_EVENTS.len())?;
+        let calls = mutex_call::programs(btf, first_id, None, output)?;
+        Ok(Self { loaded: load_all(&calls.programs)?, missing: calls.missing })
+    }
+
+    /// Loads the programs that write [`MUTEX_CALL_EVENTS`] of mutexes that somebody has waited for
+    /// since they are attached, `by` way of one kind of probes; except mutexes of pipes, whose
+    /// sections `transfers` show.
+    ///
+    /// The event at index `i` gets the id `first_id + i`.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel lacks `mutex_lock`, `mutex_unlock` or `mutex_trylock`, or refuses a program.
+    pub fn load_contended(
+        btf: &Btf,
+        first_id: u16,
+        output: &Output,
+        by: CallProbe,
+        transfers: Option<&OpenCalls>,
+    ) -> Result<Self, BpfError> {
+        enough_ids(first_id, MUTEX_CALL_EVENTS.len())?;
+        let maps = contended::Maps::new()?;
+        let place = Place::Tracepoint(owner::TRACEPOINT);
+        let mut loaded =
+            vec![load(ProgramKind::RawTracepoint, place, &contended::note(&maps, transfers))?];
+        if by == CallProbe::Fentry {
+            let calls = mutex_call::programs(btf, first_id, Some(maps.locks()), output)?;
+            loaded.extend(load_all(&calls.programs)?);
+            return Ok(Self { loaded, missing: calls.missing });
         }
-        let calls = mutex_call::programs(btf, first_id, output)?;
-        let loaded: Result<_, _> = calls
-            .programs
-            .iter()
-            .map(|call| load(call.kind, Place::Function(call.function), &call.code))
-            .collect();
-        Ok(Self { loaded: loaded?, missing: calls.missing })
+        let (programs, missing) = contended::programs(btf, first_id, &maps, output)?;
+        for contended::AtFunction { function, is_return, code } in programs {
+            let (is_many, place) = match by {
+                CallProbe::Fprobe => (true, Place::Fprobe { function, is_return }),
+                _ => (false, Place::Kprobe { function, is_return }),
+            };
+            loaded.push(load(ProgramKind::Functions { is_many }, place, &code)?);
+        }
+        Ok(Self { loaded, missing })
     }
 
     /// Loads the programs that write [`TRANSFER_EVENTS`]; the event at index `i` gets the id
@@ -90,13 +132,13 @@ impl Programs {
         first_id: u16,
         output: &Output,
         at: [u16; 2],
+        calls: &OpenCalls,
     ) -> Result<Self, BpfError> {
         let count = TRANSFER_EVENTS.len();
         let Some(second_id) = first_id.checked_add(1) else {
             return Err(BpfError::Ids { first: first_id, count });
         };
         let layout = transfer::Layout::of(btf)?;
-        let calls = transfer::open_calls()?;
         let (begin, end) = (&TRANSFER_EVENTS[0], &TRANSFER_EVENTS[1]);
         let code = [
             transfer::begin(layout, (begin, first_id), calls.as_fd(), output),
@@ -147,6 +189,16 @@ impl Loaded {
         let (tracepoint, place) = match self.place {
             Place::Tracepoint(name) => (Some(name), name.to_string_lossy().into_owned()),
             Place::Function(name) => (None, name.to_owned()),
+            Place::Fprobe { function, is_return } => {
+                let attach = system_call::attach_to_functions;
+                let refused = |errno| refused_at(function, errno);
+                return attach(self.program.as_fd(), &[function], is_return).map_err(refused);
+            }
+            Place::Kprobe { function, is_return } => {
+                let attach = perf_event::run_at_function;
+                let refused = |errno| refused_at(function, errno);
+                return attach(function, is_return, self.program.as_fd()).map_err(refused);
+            }
             Place::Event { name, id } => {
                 let refused = |errno| BpfError::refused(Step::Attach { place: name.into() }, errno);
                 return perf_event::run_program(id, self.program.as_fd()).map_err(refused);
@@ -157,6 +209,22 @@ impl Loaded {
     }
 }
 
+fn refused_at(function: &CStr, errno: i32) -> BpfError {
+    BpfError::refused(Step::Attach { place: function.to_string_lossy().into_owned() }, errno)
+}
+
+fn enough_ids(first: u16, count: usize) -> Result<(), BpfError> {
+    let is_enough = usize::from(u16::MAX - first) + 1 >= count;
+    if is_enough { Ok(()) } else { Err(BpfError::Ids { first, count }) }
+}
+
+fn load_all(programs: &[mutex_call::CallProgram]) -> Result<Vec<Loaded>, BpfError> {
+    let load = |call: &mutex_call::CallProgram| {
+        load(call.kind, Place::Function(call.function), &call.code)
+    };
+    programs.iter().map(load).collect()
+}
+
 fn load(kind: ProgramKind, place: Place, code: &[u64]) -> Result<Loaded, BpfError> {
     // What `bpftool prog` shows.
     let name = *b"resched\0\0\0\0\0\0\0\0\0";
@@ -165,6 +233,9 @@ fn load(kind: ProgramKind, place: Place, code: &[u64]) -> Result<Loaded, BpfErro
             Step::LoadAtTracepoint { tracepoint: name.to_string_lossy().into_owned() }
         }
         Place::Function(name) => Step::LoadAtFunction { function: name.into() },
+        Place::Fprobe { function, .. } | Place::Kprobe { function, .. } => {
+            Step::LoadAtFunction { function: function.to_string_lossy().into_owned() }
+        }
         Place::Event { name, .. } => Step::LoadAtTracepoint { tracepoint: name.into() },
     };
     match system_call::load_program(kind, name, code) {

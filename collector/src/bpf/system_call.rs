@@ -14,6 +14,8 @@ pub(super) enum MapKind<'m> {
     /// 32-bit number to a value of `value_size` bytes, for few of all numbers; the key is in the low
     /// half of eight bytes.
     Hash { value_size: u32 },
+    /// Address to eight bytes, for few of all addresses.
+    Addresses,
     /// Records in the order in which they were written, without keys.
     Ring { bytes: u32 },
     /// 32-bit number to a ring like this one.
@@ -31,6 +33,8 @@ pub(super) enum ProgramKind {
     FunctionEntry { function: u32 },
     /// Where the function with this type id returns.
     FunctionReturn { function: u32 },
+    /// Where functions begin or return, with the registers; `is_many`: of several at a time.
+    Functions { is_many: bool },
 }
 
 const MAP_CREATE: u32 = 0;
@@ -39,6 +43,10 @@ const MAP_UPDATE: u32 = 2;
 const PROGRAM_LOAD: u32 = 5;
 const OBJECT_INFORMATION: u32 = 15;
 const RAW_TRACEPOINT_OPEN: u32 = 17;
+const LINK_CREATE: u32 = 28;
+
+/// `BPF_TRACE_KPROBE_MULTI`.
+const AT_FUNCTIONS: u32 = 42;
 
 /// The programs call helpers that the kernel lends to programs under the GPL only.
 const LICENSE: &CStr = c"GPL";
@@ -100,6 +108,19 @@ struct RawTracepointOpen {
     padding: u32,
 }
 
+#[repr(C)]
+struct LinkFunctions {
+    program: u32,
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+    where_in_them: u32,
+    count: u32,
+    names: u64,
+    addresses: u64,
+    cookies: u64,
+}
+
 /// A program the kernel refused, and what its verifier said about it.
 #[derive(Debug)]
 pub(super) struct Rejected {
@@ -112,6 +133,7 @@ pub(super) struct Rejected {
 pub(super) fn create_map(kind: MapKind<'_>, entries: u32) -> Result<OwnedFd, i32> {
     let (kind, key_size, value_size, entries, inner) = match kind {
         MapKind::Hash { value_size } => (1, 4, value_size, entries, 0),
+        MapKind::Addresses => (1, 8, 8, entries, 0),
         MapKind::Array { value_size } => (2, 4, value_size, entries, 0),
         MapKind::Rings { like } => (12, 4, 4, entries, number(like)),
         MapKind::Ring { bytes } => (27, 0, 0, bytes, 0),
@@ -150,6 +172,7 @@ pub(super) fn load_program(
         ProgramKind::TracepointEvent => (5, 0, 0),
         ProgramKind::FunctionEntry { function } => (26, 24, function),
         ProgramKind::FunctionReturn { function } => (26, 25, function),
+        ProgramKind::Functions { is_many } => (2, if is_many { AT_FUNCTIONS } else { 0 }, 0),
     };
     let request = ProgramLoad {
         kind,
@@ -189,6 +212,29 @@ pub(super) fn attach(program: BorrowedFd<'_>, tracepoint: Option<&CStr>) -> Resu
     let name = tracepoint.map_or(0, |name| address(name.as_ptr()));
     let mut request = RawTracepointOpen { name, program: number(program), padding: 0 };
     descriptor(call(RAW_TRACEPOINT_OPEN, &mut request)?)
+}
+
+/// Attaches a program to the beginning of all these functions, or to their return.
+///
+/// The kernel does it through fprobe; it has the command since Linux 5.18.
+pub(super) fn attach_to_functions(
+    program: BorrowedFd<'_>,
+    functions: &[&CStr],
+    is_return: bool,
+) -> Result<OwnedFd, i32> {
+    let names: Vec<u64> = functions.iter().map(|name| address(name.as_ptr())).collect();
+    let mut request = LinkFunctions {
+        program: number(program),
+        target: 0,
+        attach_type: AT_FUNCTIONS,
+        flags: 0,
+        where_in_them: u32::from(is_return),
+        count: u32::try_from(names.len()).map_err(|_| libc::E2BIG)?,
+        names: address(names.as_ptr()),
+        addresses: 0,
+        cookies: 0,
+    };
+    descriptor(call(LINK_CREATE, &mut request)?)
 }
 
 /// How often the kernel did not run a program, because it was still running on that CPU.

@@ -15,7 +15,7 @@ use super::instruction::{Assembler, Helper, Label, Register, Width};
 use super::output::{Output, Record};
 use super::owner::read_kernel;
 use super::system_call::{self, MapKind};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The events at which the two programs run.
 pub(super) const EVENTS: [&str; 2] = ["raw_syscalls:sys_enter", "raw_syscalls:sys_exit"];
@@ -108,20 +108,34 @@ impl Layout {
 }
 
 /// Calls that are going on, by thread: what goes through what.
-///
-/// # Errors
-///
-/// If the kernel gives no map.
-pub(super) fn open_calls() -> Result<OwnedFd, BpfError> {
-    let kind = MapKind::Hash { value_size: u32::from(CALL_SIZE.unsigned_abs()) };
-    system_call::create_map(kind, MOST_CALLS)
-        .map_err(|errno| BpfError::refused(Step::CreateMap, errno))
+#[derive(Debug)]
+pub struct OpenCalls(OwnedFd);
+
+impl OpenCalls {
+    /// Makes the map.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel gives none.
+    pub fn new() -> Result<Self, BpfError> {
+        let kind = MapKind::Hash { value_size: u32::from(CALL_SIZE.unsigned_abs()) };
+        let made = system_call::create_map(kind, MOST_CALLS);
+        made.map(Self).map_err(|errno| BpfError::refused(Step::CreateMap, errno))
+    }
+
+    /// The map, whose values hold the mutex of the pipe at [`MUTEX_OF_CALL`].
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
+
+/// Where the value of an open call holds the mutex of its pipe, in bytes; 0 of a socket.
+pub(super) const MUTEX_OF_CALL: i16 = 24;
 
 /// Threads that are in such calls at one time, at most; most of them are asleep there.
 const MOST_CALLS: u32 = 16_384;
-/// Buffer, inode and flags, as they stand in a record behind its head.
-const CALL_SIZE: i16 = 16;
+/// All that stands in a record behind its head.
+const CALL_SIZE: i16 = 32;
 
 // What the two events hand to a program: their fields behind the common ones.
 const NUMBER: i16 = 8;

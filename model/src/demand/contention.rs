@@ -66,9 +66,9 @@ impl Extract<'_> {
         }
     }
 
-    /// Whether acquisitions and releases of such a lock leave no events of their own.
-    pub(super) fn hides_sections(&self, flags: LockFlags) -> bool {
-        !(self.has_mutex_calls && flags.has(LockFlags::MUTEX))
+    /// Whether acquisitions and releases of a lock leave no events of their own.
+    pub(super) fn hides_sections(&self, lock: LockId) -> bool {
+        !self.calls.of.contains(&lock)
     }
 
     pub(super) fn end(&mut self, e: &Event, lock: LockId, ret: i32) {
@@ -116,7 +116,7 @@ impl Extract<'_> {
             Some(held) => {
                 b.held.remove(held);
             }
-            None => b.holds.push(lock),
+            None => b.took_unseen(lock),
         }
     }
 }

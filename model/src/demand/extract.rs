@@ -7,11 +7,12 @@ use super::transfer::{Buffers, End};
 use super::{
     Arrival, DemandLock, DemandNote, Interrupts, Latencies, LockIndex, OfSection, Op, yields,
 };
+use crate::history::Calls;
 use crate::{
     Context, CpuId, Event, Host, LockFlags, LockId, Names, Nanos, PrevState, SchedEvent, TaskId,
     TaskTracker, Tid, Timestamp,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a walk over a recording finds out about its programs.
 pub(crate) struct Extract<'r> {
@@ -30,7 +31,10 @@ pub(crate) struct Extract<'r> {
     pub(crate) of_calls: Latencies,
     /// Where the sections of mutexes lie in them.
     pub(crate) of_section: OfSection,
-    pub(super) has_mutex_calls: bool,
+    /// Mutexes whose calls are recorded.
+    pub(super) calls: Calls,
+    /// Those of them that left a record by now.
+    pub(super) called: BTreeSet<LockIndex>,
     pub(super) cover: Cover,
     /// Where contexts are not recorded.
     pub(crate) interrupts: Interrupts,
@@ -40,11 +44,11 @@ pub(crate) struct Extract<'r> {
 }
 
 impl<'r> Extract<'r> {
-    /// Nothing yet; `has_mutex_calls` when the calls of mutexes are recorded.
+    /// Nothing yet.
     pub(crate) fn new(
         names: &'r Names,
         host: Option<&'r Host>,
-        (start, has_mutex_calls): (Timestamp, bool),
+        (start, calls): (Timestamp, Calls),
         cover: Cover,
     ) -> Self {
         Self {
@@ -59,7 +63,8 @@ impl<'r> Extract<'r> {
             buffers: Buffers::default(),
             of_calls: Latencies::default(),
             of_section: OfSection::default(),
-            has_mutex_calls,
+            calls,
+            called: BTreeSet::new(),
             cover,
             interrupts: Interrupts::default(),
             stretches: Vec::new(),
@@ -93,7 +98,7 @@ impl<'r> Extract<'r> {
             SchedEvent::ContentionBegin { lock, flags } => self.begin(e, lock, flags),
             SchedEvent::ContentionEnd { lock, ret } => self.end(e, lock, ret),
             SchedEvent::MutexLock { lock, .. } => {
-                let lock = self.lock(lock, LockFlags(LockFlags::MUTEX));
+                let lock = self.called(e, lock);
                 if let Some(b) = self.current(e) {
                     b.run_to(at);
                     b.failed_entry = Some(b.push(at, Op::Lock(lock)));
@@ -103,7 +108,7 @@ impl<'r> Extract<'r> {
             }
             SchedEvent::MutexLockReturn { ret, .. } if ret != 0 => self.lock_failed(e),
             SchedEvent::MutexTrylock { lock, ret } => {
-                let lock = self.lock(lock, LockFlags(LockFlags::MUTEX));
+                let lock = self.called(e, lock);
                 if let Some(b) = self.current(e) {
                     b.run_to(at);
                     b.push(at, Op::TryLock { lock, acquired: ret == 1 });
@@ -114,7 +119,10 @@ impl<'r> Extract<'r> {
             }
             SchedEvent::MutexUnlock { lock } => {
                 let lock = self.lock(lock, LockFlags(LockFlags::MUTEX));
-                self.unlock(e, lock);
+                if !self.let_go_if_shown(e, lock) {
+                    self.unlock(e, lock);
+                }
+                self.called.insert(lock);
             }
             SchedEvent::ContendedRelease { lock } if self.cover.buffers => self.released(e, lock),
             SchedEvent::TransferBegin { buffer, way, size, count, is_nonblocking, mutex }
@@ -196,6 +204,16 @@ impl<'r> Extract<'r> {
         let index = *self.lock_index.entry(lock).or_insert(next);
         if index == next {
             self.locks.push(DemandLock { lock, flags, has_preemption_points: false });
+        }
+        index
+    }
+
+    /// A call is about to take a mutex, and leaves a record of it.
+    fn called(&mut self, e: &Event, mutex: LockId) -> LockIndex {
+        let index = self.lock(mutex, LockFlags(LockFlags::MUTEX));
+        self.called.insert(index);
+        if let Some(id) = self.id(e.tid) {
+            self.shows_itself(id, index);
         }
         index
     }

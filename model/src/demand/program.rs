@@ -234,6 +234,17 @@ impl Build {
         self.came.0.step += usize::from(self.came.0.step > n);
     }
 
+    /// It has a lock whose acquisition is not recorded: it took it when it woke last, or has had it
+    /// from the beginning.
+    pub(super) fn took_unseen(&mut self, lock: LockIndex) {
+        let Some(woken) = self.steps.iter().rposition(Step::leaves) else {
+            return self.holds.push(lock);
+        };
+        let total = self.steps[woken].total;
+        let at = self.steps.get(woken + 1).map_or(self.steps[woken].at, |next| next.at);
+        self.insert(Place { step: woken + 1, total }, at, Op::Lock(lock));
+    }
+
     /// CPU time used up to a moment.
     pub(super) fn total_at(&self, at: u64) -> u64 {
         let after = self.stretches.partition_point(|s| s.from <= at);

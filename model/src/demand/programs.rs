@@ -82,7 +82,7 @@ impl Extract<'_> {
         self.builds.resize_with(tasks.len(), Build::default);
         let indexes = (0..).map(LockIndex).zip(&self.locks);
         let is_guessed = |(i, lock): &(LockIndex, &DemandLock)| {
-            let is_seen = !self.hides_sections(lock.flags) || self.buffers.shows(*i);
+            let is_seen = !self.hides_sections(lock.lock) || self.buffers.shows(*i);
             self.cover.has(lock.flags) && !is_seen
         };
         let guessed = indexes.filter(is_guessed).map(|(i, _)| i).collect();
@@ -94,7 +94,7 @@ impl Extract<'_> {
         let holds = self.holds(trace, (start, end));
         let groups = cgroup::groups(self.host);
         let mut held = section::by_task(tasks.len(), holds);
-        if self.cover.buffers && self.has_mutex_calls {
+        if self.cover.buffers && self.calls.is_complete {
             let (found, costs) = message::infer(&mut self.builds, &self.locks, &mut self.buffers);
             if found > 0 {
                 self.notes.insert(DemandNote::PipeInferred, found);
@@ -158,7 +158,7 @@ impl Extract<'_> {
         let mut list = Vec::new();
         for (lock, index) in &self.lock_index {
             let flags = self.locks[index.index()].flags;
-            let is_seen = !self.hides_sections(flags) || self.buffers.shows(*index);
+            let is_seen = !self.hides_sections(*lock) || self.buffers.shows(*index);
             if self.cover.has(flags) && !is_seen {
                 list.extend(trace.locks.get(lock).map(|l| (*index, &l.holds)));
             }

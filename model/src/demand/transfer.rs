@@ -154,7 +154,7 @@ impl Extract<'_> {
         self.buffers.list.push(DemandBuffer { address: id.address, kind, mutex, filled: 0 });
         self.buffers.moved.push(Vec::new());
         self.buffers.preempted.push([0, 0]);
-        if !self.has_mutex_calls {
+        if !self.calls.is_complete {
             self.buffers.shown.extend(mutex);
         }
         index
@@ -212,7 +212,8 @@ impl Extract<'_> {
     /// A call begins or goes on behind its wait: it is about to take the buffer's mutex.
     pub(super) fn take_again(&mut self, id: TaskId, at: u64) {
         let Some(call) = self.builds[id.index()].call.filter(|call| call.waits) else { return };
-        let is_shown = self.shown_mutex(call.buffer).is_some();
+        let mutex = self.shown_mutex(call.buffer);
+        let is_shown = mutex.is_some_and(|mutex| !self.called.contains(&mutex));
         let b = &mut self.builds[id.index()];
         let mutex = if is_shown { Section::Ahead(at, b.total) } else { Section::None };
         b.call = Some(Call { mutex, waits: false, ..call });
@@ -225,6 +226,28 @@ impl Extract<'_> {
             let b = &mut self.builds[id.index()];
             b.call = Some(Call { mutex: Section::Held(b.total), ..call });
         }
+    }
+
+    /// A call leaves a record of its own when it takes the buffer's mutex.
+    pub(super) fn shows_itself(&mut self, id: TaskId, mutex: LockIndex) {
+        let Some(call) = self.builds[id.index()].call else { return };
+        if self.shown_mutex(call.buffer) == Some(mutex) {
+            self.builds[id.index()].call = Some(Call { mutex: Section::None, ..call });
+        }
+    }
+
+    /// A record says that a mutex is released: whether it is that of a call of which nothing else has
+    /// shown that it has it.
+    pub(super) fn let_go_if_shown(&mut self, e: &Event, mutex: LockIndex) -> bool {
+        let Some(id) = self.id(e.tid) else { return false };
+        let Some(call) = self.builds[id.index()].call else { return false };
+        let is_of_call =
+            call.mutex != Section::None && self.shown_mutex(call.buffer) == Some(mutex);
+        if is_of_call {
+            self.builds[id.index()].run_to(e.at.0);
+            self.let_go(id, e.at.0, End::Seen);
+        }
+        is_of_call
     }
 
     /// A call lets go of the buffer's mutex: now, where that is seen, else as long before its end or
