@@ -21,13 +21,14 @@ impl Source {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let name = path.display().to_string();
         let bytes = bytes_of(path)?;
-        let recording = match trace_formats::read(&bytes) {
+        let mut recording = match trace_formats::read(&bytes) {
             Ok(recording) => recording,
             Err(no_trace) => {
                 let scenario = Scenario::read(&name, &bytes, no_trace)?;
                 return Ok(Self::Scenario(Box::new(scenario)));
             }
         };
+        model::resolve_futexes(&mut recording);
         let host = host_beside(path)?;
         Ok(Self::Trace(Box::new(Input { name, recording, host, scenario: None })))
     }
@@ -104,7 +105,7 @@ impl Input {
 
     /// What happened, and what each task did.
     pub(crate) fn history(&self, cover: Cover) -> History {
-        let cover = Cover { buffers: true, ..cover };
+        let cover = Cover { buffers: true, user_locks: true, ..cover };
         History::read(&self.recording, self.host.as_ref(), cover)
     }
 

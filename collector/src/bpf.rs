@@ -22,6 +22,7 @@ mod check;
 mod contended;
 mod error;
 mod event;
+mod futex;
 mod instruction;
 #[cfg(test)]
 mod live_tests;
@@ -37,7 +38,9 @@ mod transfer;
 pub use btf::{Btf, BtfError, Function, KERNEL_BTF};
 pub use check::{Check, check};
 pub use error::{BpfError, Step};
-pub use event::{EventKind, Field, MUTEX_CALL_EVENTS, OWNER_EVENTS, SYSTEM, Sign, TRANSFER_EVENTS};
+pub use event::{
+    EventKind, FUTEX_EVENTS, Field, MUTEX_CALL_EVENTS, OWNER_EVENTS, SYSTEM, Sign, TRANSFER_EVENTS,
+};
 pub use output::Output;
 pub use program::{Attached, Programs};
 pub use rights::Rights;

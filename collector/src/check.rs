@@ -28,6 +28,7 @@ pub(crate) fn probes(mounted: &Tracefs, offer: &mut Offer) {
     offer.system_calls = enter.zip(exit).map(|(enter, exit)| [enter, exit]);
     let bpf = bpf::check(Path::new(bpf::KERNEL_BTF), offer.system_calls);
     offer.bpf = bpf.owner.err().map(|error| error.to_string());
+    offer.futexes = bpf.futexes.err().map(|error| error.to_string());
     offer.transfers = bpf.transfers.err().map(|error| error.to_string());
     let why = |(by, works): (CallProbe, Result<(), bpf::BpfError>)| {
         (by, works.err().map(|error| why_no_calls(by, &error)))
@@ -190,6 +191,8 @@ pub fn check() -> Vec<Finding> {
     findings.push(Finding::of("lock owners", owners, offer.bpf.as_ref()));
     let transfers = "what goes through pipes and Unix sockets is read with BPF (--detail owner)";
     findings.push(Finding::of("transfers", transfers, offer.transfers.as_ref()));
+    let futexes = "futex calls and owners of user-space mutexes are read with BPF (--detail owner)";
+    findings.push(Finding::of("futexes", futexes, offer.futexes.as_ref()));
     let works = |(_, broken): &&(CallProbe, Option<String>)| broken.is_none();
     let sections = "every call of contended mutexes (--detail sections)";
     findings.push(match offer.contended_calls.iter().find(works) {

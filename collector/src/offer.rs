@@ -93,6 +93,8 @@ pub struct Offer {
     pub bpf: Option<String>,
     /// Whether calls on pipes and sockets can be seen; else why not.
     pub transfers: Option<String>,
+    /// Whether futex calls can be seen with BPF; else why not.
+    pub futexes: Option<String>,
     /// Numbers of [`SYSTEM_CALLS`].
     pub system_calls: Option<[u16; 2]>,
     /// The ways to see every mutex call, the cheapest first, each with why it does not work.

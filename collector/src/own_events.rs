@@ -22,6 +22,11 @@ pub(crate) enum ProgramSet {
         /// Numbers of the events at which they run.
         at: [u16; 2],
     },
+    /// Sees futex calls, and the owners of user-space mutexes.
+    Futexes {
+        /// Numbers of the events at which they run.
+        at: [u16; 2],
+    },
     /// Sees every call of a mutex that somebody has waited for.
     ContendedCalls {
         /// How.
@@ -77,6 +82,9 @@ impl OwnEvents {
                     let Some(calls) = &calls else { continue };
                     let programs = Programs::load_transfers(&btf, first, &output, *at, calls)?;
                     (programs, bpf::TRANSFER_EVENTS)
+                }
+                ProgramSet::Futexes { at } => {
+                    (Programs::load_futexes(first, &output, *at)?, bpf::FUTEX_EVENTS)
                 }
                 ProgramSet::ContendedCalls { by } => {
                     let calls = calls.as_ref();

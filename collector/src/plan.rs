@@ -207,13 +207,20 @@ fn program_sets(
             if detail == Detail::Sections {
                 sets.push(ProgramSet::ContendedCalls { by: contended_calls(offer)? });
             }
-            match (&offer.transfers, offer.system_calls) {
-                (None, Some(at)) => sets.push(ProgramSet::Transfers { at }),
-                (why, _) => {
-                    let why = why.as_deref().unwrap_or("this kernel has no raw_syscalls:sys_enter");
-                    remarks.push(format!(
-                        "what goes through pipes and sockets is not seen here: {why}"
-                    ));
+            let calls: [(_, _, fn([u16; 2]) -> ProgramSet); 2] = [
+                ("what goes through pipes and sockets", &offer.transfers, |at| {
+                    ProgramSet::Transfers { at }
+                }),
+                ("who has user-space locks", &offer.futexes, |at| ProgramSet::Futexes { at }),
+            ];
+            for (what, broken, set) in calls {
+                match (broken, offer.system_calls) {
+                    (None, Some(at)) => sets.push(set(at)),
+                    (why, _) => {
+                        let no_event = "this kernel has no raw_syscalls:sys_enter";
+                        let why = why.as_deref().unwrap_or(no_event);
+                        remarks.push(format!("{what} is not seen here: {why}"));
+                    }
                 }
             }
             Ok(sets)

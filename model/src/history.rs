@@ -34,7 +34,10 @@ impl History {
         // What is missing would be waited for without end.
         let is_own = |lost: &&Lost| lost.what == LostWhat::OwnRecords;
         let n_lost = recording.lost.iter().filter(is_own).count();
-        let cover = Cover { buffers: cover.buffers && n_lost == 0, ..cover };
+        let is_whole = n_lost == 0;
+        let buffers = cover.buffers && is_whole;
+        let user_locks = cover.user_locks && is_whole;
+        let cover = Cover { buffers, user_locks, ..cover };
         let mut wakers = Wakers::default();
         let mut unbroken = Unbroken::default();
         let mut transfers = TransferCosts::default();
@@ -58,6 +61,7 @@ impl History {
             programs.of_section = transfers.finish(&mut of_calls);
         }
         programs.of_calls = of_calls;
+        programs.has_yields = survey.has_yields && is_whole;
         let mut n_left_out = 0;
         for event in &recording.events {
             tracker.observe(event);
@@ -115,6 +119,7 @@ pub(crate) struct Survey {
     pub(crate) start: Timestamp,
     pub(crate) has_waking: bool,
     pub(crate) calls: Calls,
+    pub(crate) has_yields: bool,
     pub(crate) has_transfers: bool,
     pub(crate) shows_donors: bool,
     pub(crate) cpus: BTreeSet<CpuId>,
@@ -149,6 +154,10 @@ impl Survey {
                 SchedEvent::MutexLock { lock, .. } | SchedEvent::MutexUnlock { lock } => {
                     survey.calls.of.insert(lock);
                     survey.calls.is_complete |= !waited_for.contains(&lock);
+                }
+                // What records futex calls records yields as well.
+                SchedEvent::Yield | SchedEvent::FutexBegin { process: Some(_), .. } => {
+                    survey.has_yields = true;
                 }
                 SchedEvent::Donor { .. } => survey.shows_donors = true,
                 _ => {}

@@ -7,6 +7,7 @@
 mod assemble;
 mod cpu;
 pub mod demand;
+mod futex;
 mod history;
 mod interval;
 mod lock;
@@ -20,6 +21,7 @@ mod wakeup;
 
 pub use cpu::{CpuLine, Donation, OnCpu, Stretch};
 pub use demand::{Demand, Machine, Op, SchedParams};
+pub use futex::resolve as resolve_futexes;
 pub use history::{History, assemble};
 pub use interval::{Interval, Queued, TaskState};
 pub use lock::{Basis, Edge, Hold, LockKind, LockWait, OwnerSpan, Ownership, Phase, PhaseKind};

@@ -23,6 +23,8 @@ pub enum LockKind {
     PercpuWrite,
     /// `struct semaphore`: it has no owner.
     Semaphore,
+    /// A mutex of a program, which waits in a futex call.
+    User,
     /// Spinlock: the waiter never sleeps.
     Spinlock,
     /// Spinning reader or writer lock, to read.
@@ -45,7 +47,9 @@ impl LockKind {
             (_, true) => w,
             _ => neither,
         };
-        if flags.has(LockFlags::MUTEX) {
+        if flags.has(LockFlags::USER) {
+            Self::User
+        } else if flags.has(LockFlags::MUTEX) {
             Self::Mutex
         } else if flags.has(LockFlags::PERCPU) {
             one_of(Self::PercpuRead, Self::PercpuWrite, Self::PercpuWrite)
@@ -71,6 +75,7 @@ impl LockKind {
             Self::PercpuRead => "percpu-read",
             Self::PercpuWrite => "percpu-write",
             Self::Semaphore => "semaphore",
+            Self::User => "user-mutex",
             Self::Spinlock => "spinlock",
             Self::SpinRead => "rwlock-read",
             Self::SpinWrite => "rwlock-write",
@@ -92,7 +97,7 @@ impl LockKind {
     /// Whether at most one task owns it, and that task releases it.
     #[must_use]
     pub fn has_one_owner(self) -> bool {
-        matches!(self, Self::Mutex | Self::RtMutex)
+        matches!(self, Self::Mutex | Self::RtMutex | Self::User)
     }
 }
 

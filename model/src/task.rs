@@ -68,6 +68,12 @@ impl TaskTracker {
                 }
             }
             SchedEvent::PiSetprio { tid, comm, .. } => self.note(tid, comm, None),
+            SchedEvent::LockOwner { owner: Some(owner), flags, .. }
+                if flags.has(LockFlags::USER) =>
+            {
+                self.note(event.tid, NameId(0), None);
+                self.note(owner.tid, NameId(0), None);
+            }
             // A reader who had the lock at some time may be long gone.
             SchedEvent::LockOwner { owner: Some(owner), flags, bits, .. }
                 if flags.has(LockFlags::MUTEX) || !bits.has(OwnerBits::READERS) =>

@@ -451,7 +451,9 @@ fn fair_entity(task: &TaskDemand) -> crate::state::FairEntity {
 fn new_lock(flags: LockFlags, mechanisms: Mechanisms) -> Lock {
     let covered = mechanisms.cover.rwsem && flags.has(LockFlags::WRITE)
         || mechanisms.cover.pi_futex && flags.has(LockFlags::RT);
-    let discipline = if covered {
+    let discipline = if flags.has(LockFlags::USER) {
+        Discipline::Futex
+    } else if covered {
         Discipline::Mutex
     } else if flags.has(LockFlags::RT) {
         Discipline::Inherits

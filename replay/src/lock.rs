@@ -35,6 +35,14 @@ impl Engine<'_> {
             self.tasks[t as usize].owns.push(lock);
             return true;
         }
+        if self.locks[lock.index()].discipline == Discipline::Futex {
+            // Nobody sees it go on.
+            let is_taken = self.try_lock_of(t, lock, Want::Lock);
+            if !is_taken {
+                self.set_phase(t, Phase::Enqueue(lock));
+            }
+            return is_taken;
+        }
         self.emit_spinning(cpu, lock);
         if self.try_lock_of(t, lock, Want::Lock) {
             self.emit_end(cpu, lock, Rule::LockTaken);
@@ -57,7 +65,7 @@ impl Engine<'_> {
     pub(crate) fn try_lock_of(&mut self, t: T, lock: LockIndex, want: Want) -> bool {
         let taken = match self.locks[lock.index()].discipline {
             Discipline::Inherits => self.try_inherited(t, lock),
-            Discipline::Mutex | Discipline::Sleeps => {
+            Discipline::Mutex | Discipline::Sleeps | Discipline::Futex => {
                 self.locks[lock.index()].word.try_lock(t, want)
             }
         };
@@ -106,10 +114,11 @@ impl Engine<'_> {
         match discipline {
             Discipline::Mutex => task.blocked_on = Some(lock),
             Discipline::Inherits => task.waits_for = Some(lock),
-            Discipline::Sleeps => {}
+            Discipline::Sleeps | Discipline::Futex => {}
         }
+        let is_interruptible = task.interruptible || discipline == Discipline::Futex;
         let state = PrevState::Uninterruptible;
-        task.asleep = Some(if task.interruptible { PrevState::Interruptible } else { state });
+        task.asleep = Some(if is_interruptible { PrevState::Interruptible } else { state });
         task.phase = Phase::Waiting(lock);
         if discipline == Discipline::Inherits {
             self.waits_for_inherited(t, lock);
@@ -200,9 +209,13 @@ impl Engine<'_> {
         let discipline = self.locks[lock.index()].discipline;
         // An rwsem's writer waits before it asks, unless it is realtime (kernel model 3.4).
         let patience = RWSEM_PATIENCE_NS.max(self.tick_ns().unsigned_abs());
-        let asks = discipline == Discipline::Mutex
-            || self.task(t).class >= Class::Realtime
+        let is_impatient = self.task(t).class >= Class::Realtime
             || self.now - self.task(t).waits_since > patience;
+        let asks = match discipline {
+            Discipline::Mutex => true,
+            Discipline::Futex => false,
+            Discipline::Sleeps | Discipline::Inherits => is_impatient,
+        };
         let want = if first && asks { Want::Handoff } else { Want::Lock };
         let word = &self.locks[lock.index()].word;
         let handed = word.pickup && word.owner == Some(t);

@@ -276,6 +276,9 @@ pub(crate) enum Discipline {
     Mutex,
     /// They sleep, whatever the policy: an rwsem's.
     Sleeps,
+    /// They sleep until a release wakes them, and try again; whoever comes first has it: a
+    /// program's mutex.
+    Futex,
     /// They give their priority to the owner: an `rt_mutex`'s.
     Inherits,
 }

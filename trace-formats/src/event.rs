@@ -48,6 +48,8 @@ impl LockFlags {
     pub const PERCPU: u32 = 16;
     /// A `struct mutex`.
     pub const MUTEX: u32 = 32;
+    /// A mutex of a program, which waits in a futex call: our own flag, not the kernel's.
+    pub const USER: u32 = 1 << 16;
 
     /// True when all bits of `mask` are set.
     #[must_use]
@@ -268,6 +270,28 @@ pub enum SchedEvent {
         /// The pipe or socket.
         buffer: BufferId,
         /// Bytes moved, else `-errno`.
+        ret: i32,
+    },
+    /// A futex call begins: `resched:futex_begin`, our own recorder's, or
+    /// `syscalls:sys_enter_futex`, which tells less.
+    FutexBegin {
+        /// Address of the word.
+        uaddr: u64,
+        /// Operation and flags, as the call's.
+        op: u32,
+        /// The call's third argument.
+        val: u32,
+        /// The process; `None` when it is not told.
+        process: Option<Tid>,
+        /// Which thread the program's memory names as the owner of the mutex there; of words that are
+        /// no mutex of glibc's and no PI futex it is any number.
+        owner: Option<Tid>,
+    },
+    /// `resched:sched_yield`, our own recorder's: this task gives up its CPU and stays runnable.
+    Yield,
+    /// The futex call of this task is over.
+    FutexEnd {
+        /// What it returned.
         ret: i32,
     },
     /// Entry of `mutex_lock` and its interruptible and killable forms (detail `full`).

@@ -30,6 +30,27 @@ impl Tid {
 #[serde(transparent)]
 pub struct LockId(pub u64);
 
+impl LockId {
+    /// Marks the mutexes of programs: no kernel has an address with this and without the highest bit.
+    const OF_PROGRAM: u64 = 1 << 62;
+    /// Addresses of programs have fewer bits on most machines.
+    const ADDRESS_BITS: u32 = 47;
+
+    /// The mutex that a program keeps at this address; `space` tells the memory of one process from
+    /// that of another.
+    #[must_use]
+    pub fn of_program(uaddr: u64, space: u32) -> Self {
+        let place = (u64::from(space) << Self::ADDRESS_BITS) ^ uaddr;
+        Self(Self::OF_PROGRAM | place & (Self::OF_PROGRAM - 1))
+    }
+
+    /// Whether it is the mutex of a program, and not a lock of the kernel's.
+    #[must_use]
+    pub fn is_of_program(self) -> bool {
+        self.0 >> 62 == 1
+    }
+}
+
 impl fmt::Display for LockId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#x}", self.0)

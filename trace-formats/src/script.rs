@@ -33,6 +33,7 @@
 //! rwsem m             m is an rwsem (locked for writing), not a mutex
 //! rt-mutex m          m is an rt_mutex, as the kernel's side of a PI futex is
 //! mutex m preempted   holders are preempted, also where the kernel is not preemptible
+//! user-mutex m        m is a mutex of a program, which waits in a futex call
 //! rwsem m flags read  as `contention_begin` names it: spin, read, write, rt, percpu, mutex, with `+`
 //! group g weight 200  a cgroup and its cpu.weight; `group h in g weight 50` is one in g
 //! pipe p 16 pages     a pipe; default 16 pages; `packets` instead of `pages` is one in packet

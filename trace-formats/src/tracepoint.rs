@@ -121,6 +121,18 @@ enum Decode {
         inode: Field,
         ret: Field,
     },
+    FutexBegin {
+        uaddr: Field,
+        op: Field,
+        val: Field,
+        process: Option<Field>,
+        word: Option<Field>,
+        owner: Option<Field>,
+    },
+    FutexEnd {
+        ret: Field,
+    },
+    Yield,
     MutexLock {
         lock: Field,
         has_return: HasReturn,
@@ -314,6 +326,16 @@ fn decoder(layout: &Layout) -> Option<Decode> {
         "transfer_end" => {
             Decode::TransferEnd { buffer: f("buffer")?, inode: f("inode")?, ret: f("ret")? }
         }
+        "futex_begin" | "sys_enter_futex" => Decode::FutexBegin {
+            uaddr: f("uaddr")?,
+            op: f("op")?,
+            val: f("val")?,
+            process: f("process"),
+            word: f("word"),
+            owner: f("owner"),
+        },
+        "sched_yield" => Decode::Yield,
+        "futex_end" | "sys_exit_futex" => Decode::FutexEnd { ret: f("ret")? },
         "hrtimer_start" => Decode::Hrtimer {
             timer: f("hrtimer")?,
             function: f("function")?,
@@ -358,6 +380,26 @@ pub(crate) fn transfer_begin(
         is_nonblocking: flags & NONBLOCKING != 0,
         mutex: Some(LockId(mutex)).filter(|mutex| mutex.0 != 0),
     }
+}
+
+/// A futex call on a word, with what the program's memory says: the word, and what lies where glibc
+/// keeps the owner of a mutex.
+pub(crate) fn futex_begin(
+    (uaddr, op, val): (u64, u32, u32),
+    process: Option<Tid>,
+    memory: Option<(u32, Tid)>,
+) -> SchedEvent {
+    /// `FUTEX_LOCK_PI`, `FUTEX_UNLOCK_PI`, `FUTEX_TRYLOCK_PI` and `FUTEX_LOCK_PI2`: the word names
+    /// the owner.
+    const PI: [u32; 4] = [6, 7, 8, 13];
+    /// `FUTEX_CMD_MASK` and `FUTEX_TID_MASK`.
+    const COMMAND: u32 = !(128 | 256);
+    const THREAD: u32 = 0x3fff_ffff;
+    let owner = memory.map(|(word, owner)| {
+        if PI.contains(&(op & COMMAND)) { Tid((word & THREAD).cast_signed()) } else { owner }
+    });
+    let owner = owner.filter(|owner| *owner > Tid::IDLE);
+    SchedEvent::FutexBegin { uaddr, op, val, process, owner }
 }
 
 /// The dynamic events of detail `full`.
@@ -477,6 +519,22 @@ impl Decode {
                 buffer: buffer_id(buffer.unsigned(r, e)?, inode.unsigned(r, e)?)?,
                 ret: ret.int(r, e)?,
             },
+            Self::FutexBegin { uaddr, op, val, process, word, owner } => {
+                let number = |f: &Option<Field>| f.as_ref().and_then(|f| f.int(r, e));
+                // System calls keep their arguments in whole registers.
+                let half = |f: &Field| Some((f.unsigned(r, e)? & u64::from(u32::MAX)) as u32);
+                let owner = number(word).zip(number(owner));
+                futex_begin(
+                    (uaddr.unsigned(r, e)?, half(op)?, half(val)?),
+                    number(process).map(Tid),
+                    owner.map(|(word, owner)| (word.cast_unsigned(), Tid(owner))),
+                )
+            }
+            Self::Yield => SchedEvent::Yield,
+            Self::FutexEnd { ret } => {
+                let ret = ret.signed(r, e)?;
+                SchedEvent::FutexEnd { ret: i32::try_from(ret).unwrap_or(i32::MIN) }
+            }
             Self::MutexLock { lock: l, has_return } => {
                 SchedEvent::MutexLock { lock: lock(l)?, has_return: *has_return }
             }

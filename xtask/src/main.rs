@@ -15,6 +15,7 @@ mod shrink;
 mod sizes;
 mod terminal;
 mod tree;
+mod user_locks;
 
 use anyhow::{Result, bail};
 use shrink::Symptom;
@@ -29,6 +30,7 @@ fn main() -> Result<()> {
         ["check"] => check::run(),
         ["fixtures"] => check::report("fixtures", &fixtures::problems()?),
         ["owners", "live"] => live_owners::run(),
+        ["owners", "user"] => user_locks::run(),
         ["faults"] => faults::run("contention", "tracefs"),
         ["faults", detail] => faults::run(detail, "tracefs"),
         ["faults", detail, via] => faults::run(detail, via),

@@ -12,11 +12,11 @@ const SLACK_NS: u64 = 200_000;
 
 /// What a trace says of a lock over a stretch of time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Span {
-    begin: u64,
-    end: u64,
-    owner: Option<i32>,
-    permille: u16,
+pub(crate) struct Span {
+    pub(crate) begin: u64,
+    pub(crate) end: u64,
+    pub(crate) owner: Option<i32>,
+    pub(crate) permille: u16,
 }
 
 /// One begun wait and the owner that the kernel had at that moment.
@@ -76,7 +76,7 @@ pub(crate) fn run(files: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn table(binary: &Path, trace: &Path, name: &str) -> Result<String> {
+pub(crate) fn table(binary: &Path, trace: &Path, name: &str) -> Result<String> {
     let file = std::env::temp_dir().join(format!("resched-{name}-{}.csv", std::process::id()));
     let mut command = Command::new(binary);
     command.arg("analyze").arg(trace).args(["--table", name, "-o"]).arg(&file);
@@ -88,7 +88,7 @@ fn table(binary: &Path, trace: &Path, name: &str) -> Result<String> {
 }
 
 /// Columns of `owners`; a name, which may hold commas, stands between the first and the last.
-fn spans(csv: &str) -> BTreeMap<String, Vec<Span>> {
+pub(crate) fn spans(csv: &str) -> BTreeMap<String, Vec<Span>> {
     let mut locks: BTreeMap<String, Vec<Span>> = BTreeMap::new();
     for line in csv.lines().skip(1) {
         let first: Vec<&str> = line.splitn(7, ',').collect();
@@ -104,7 +104,7 @@ fn spans(csv: &str) -> BTreeMap<String, Vec<Span>> {
 }
 
 /// When waits of each task for each lock begin.
-fn begins(csv: &str) -> BTreeMap<(i32, String), Vec<u64>> {
+pub(crate) fn begins(csv: &str) -> BTreeMap<(i32, String), Vec<u64>> {
     let mut begins: BTreeMap<(i32, String), Vec<u64>> = BTreeMap::new();
     for line in csv.lines().skip(1) {
         let first: Vec<&str> = line.splitn(4, ',').collect();

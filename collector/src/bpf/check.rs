@@ -20,6 +20,8 @@ pub struct Check {
     pub owner: Result<(), BpfError>,
     /// Whether [`Programs::load_transfers`] and attaching them work.
     pub transfers: Result<(), BpfError>,
+    /// Whether [`Programs::load_futexes`] and attaching them work.
+    pub futexes: Result<(), BpfError>,
     /// Whether [`Programs::load_mutex_calls`] and attaching them work; if so, the functions
     /// whose calls would not be seen because the kernel does not have them.
     pub mutex_calls: Result<Vec<&'static str>, BpfError>,
@@ -52,6 +54,10 @@ pub fn check(btf_path: &Path, system_calls: Option<[u16; 2]>) -> Check {
         types: types().map(|_| ()),
         owner: attached(&Programs::load_owner).map(|_| ()),
         transfers: attached(&transfers).map(|_| ()),
+        futexes: attached(&|_: &Btf, id: u16, output: &Output| {
+            Programs::load_futexes(id, output, at)
+        })
+        .map(|_| ()),
         mutex_calls: attached(&Programs::load_mutex_calls),
         contended: [CallProbe::Fprobe, CallProbe::Kprobe, CallProbe::Fentry].map(|by| {
             let load = |btf: &Btf, id: u16, output: &Output| {
@@ -70,10 +76,10 @@ mod tests {
     #[test]
     fn without_the_kernels_types_every_part_names_the_kernel_option() {
         let check = check(Path::new("/nonexistent/vmlinux"), None);
-        let errors =
-            [check.types.err(), check.owner.err(), check.transfers.err(), check.mutex_calls.err()];
+        let parts = [check.types, check.owner, check.transfers, check.futexes];
+        let errors = parts.map(Result::err).into_iter().chain([check.mutex_calls.err()]);
         let contended = check.contended.map(|(_, result)| result.err());
-        for error in errors.into_iter().chain(contended) {
+        for error in errors.chain(contended) {
             let error = error.expect("there is no such file");
             assert_eq!(error.errno(), Some(libc::ENOENT));
             assert!(error.to_string().contains("CONFIG_DEBUG_INFO_BTF"), "{error}");

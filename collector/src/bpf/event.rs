@@ -57,6 +57,9 @@ pub const MUTEX_CALL_EVENTS: &[EventKind] = &[
 /// The events of [`Programs::load_transfers`](super::Programs::load_transfers).
 pub const TRANSFER_EVENTS: &[EventKind] = &[TRANSFER_BEGIN, TRANSFER_END];
 
+/// The events of [`Programs::load_futexes`](super::Programs::load_futexes).
+pub const FUTEX_EVENTS: &[EventKind] = &[FUTEX_BEGIN, FUTEX_END, SCHED_YIELD];
+
 const COMMON: [Field; 4] = [
     unsigned("unsigned short common_type", 0, 2),
     unsigned("unsigned char common_flags", 2, 1),
@@ -111,6 +114,35 @@ const TRANSFER_END: EventKind = EventKind {
     print_format: "\"buffer=0x%llx inode=%u ret=%d\", REC->buffer, REC->inode, REC->ret",
 };
 
+/// A futex call begins: on which word, operation and value as the call's, the process, what stands in
+/// the word, and what glibc keeps as the owner of a mutex behind it.
+const FUTEX_BEGIN: EventKind = EventKind {
+    name: "futex_begin",
+    fields: &[
+        unsigned("u64 uaddr", 8, 8),
+        unsigned("unsigned int op", 16, 4),
+        unsigned("unsigned int val", 20, 4),
+        signed("int process", 24),
+        unsigned("unsigned int word", 28, 4),
+        signed("int owner", 32),
+    ],
+    record_size: 40,
+    print_format: "\"uaddr=0x%llx op=%u val=%u process=%d word=%u owner=%d\", REC->uaddr, REC->op, \
+                   REC->val, REC->process, REC->word, REC->owner",
+};
+
+/// The call is over: what it returned.
+const FUTEX_END: EventKind = EventKind {
+    name: "futex_end",
+    fields: &[signed("int ret", 8)],
+    record_size: 16,
+    print_format: "\"ret=%d\", REC->ret",
+};
+
+/// A task gives up its CPU and stays runnable.
+const SCHED_YIELD: EventKind =
+    EventKind { name: "sched_yield", fields: &[], record_size: 8, print_format: "\"\"" };
+
 const LOCK: Field = unsigned("void * lock", 8, 8);
 const LOCK_AND_RESULT: [Field; 2] = [LOCK, signed("int ret", 16)];
 
@@ -160,7 +192,7 @@ fn push_fields(text: &mut String, fields: &[Field]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{MUTEX_CALL_EVENTS, OWNER_EVENTS, TRANSFER_EVENTS};
+    use super::{FUTEX_EVENTS, MUTEX_CALL_EVENTS, OWNER_EVENTS, TRANSFER_EVENTS};
     use expect_test::expect;
 
     #[test]
@@ -188,7 +220,8 @@ mod tests {
 
     #[test]
     fn fields_follow_each_other_and_fit_in_the_record() {
-        for event in OWNER_EVENTS.iter().chain(MUTEX_CALL_EVENTS).chain(TRANSFER_EVENTS) {
+        let own = [OWNER_EVENTS, MUTEX_CALL_EVENTS, TRANSFER_EVENTS, FUTEX_EVENTS];
+        for event in own.into_iter().flatten() {
             let mut end = 8;
             for field in event.fields {
                 assert_eq!(field.offset, end, "{}: {}", event.name, field.declaration);

@@ -40,6 +40,7 @@ pub(super) enum Helper {
     CurrentCpu = 8,
     CurrentPidTgid = 14,
     CurrentTask = 35,
+    ProbeReadUser = 112,
     ProbeReadKernel = 113,
     RingOutput = 130,
 }

@@ -2,11 +2,11 @@
 
 use super::btf::Btf;
 use super::error::{BpfError, Step};
-use super::event::{MUTEX_CALL_EVENTS, OWNER_EVENTS, TRANSFER_EVENTS};
+use super::event::{FUTEX_EVENTS, MUTEX_CALL_EVENTS, OWNER_EVENTS, TRANSFER_EVENTS};
 use super::output::Output;
 use super::transfer::OpenCalls;
 use super::system_call::{self, ProgramKind, Rejected};
-use super::{contended, mutex_call, owner, transfer};
+use super::{contended, futex, mutex_call, owner, transfer};
 use crate::offer::CallProbe;
 use crate::perf_event;
 use std::ffi::CStr;
@@ -144,13 +144,28 @@ impl Programs {
             transfer::begin(layout, (begin, first_id), calls.as_fd(), output),
             transfer::end((end, second_id), calls.as_fd(), output),
         ];
-        let places = transfer::EVENTS.into_iter().zip(at);
-        let load = |(code, (name, id)): (&Vec<u64>, (&'static str, u16))| {
-            load(ProgramKind::TracepointEvent, Place::Event { name, id }, code)
-        };
-        let loaded: Result<_, _> = code.iter().zip(places).map(load).collect();
-        // The programs hold the map from here on.
-        Ok(Self { loaded: loaded?, missing: Vec::new() })
+        Ok(Self { loaded: load_at_calls(&code, at)?, missing: Vec::new() })
+    }
+
+    /// Loads the programs that write [`FUTEX_EVENTS`]; the event at index `i` gets the id
+    /// `first_id + i`.
+    ///
+    /// `at` are the numbers of `raw_syscalls:sys_enter` and `raw_syscalls:sys_exit` in tracefs.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses a program.
+    pub fn load_futexes(first_id: u16, output: &Output, at: [u16; 2]) -> Result<Self, BpfError> {
+        enough_ids(first_id, FUTEX_EVENTS.len())?;
+        let code = [
+            futex::begin(
+                (&FUTEX_EVENTS[0], first_id),
+                (&FUTEX_EVENTS[2], first_id + 2),
+                output,
+            ),
+            futex::end((&FUTEX_EVENTS[1], first_id + 1), output),
+        ];
+        Ok(Self { loaded: load_at_calls(&code, at)?, missing: Vec::new() })
     }
 
     /// Lets the programs run from now on.
@@ -216,6 +231,15 @@ fn refused_at(function: &CStr, errno: i32) -> BpfError {
 fn enough_ids(first: u16, count: usize) -> Result<(), BpfError> {
     let is_enough = usize::from(u16::MAX - first) + 1 >= count;
     if is_enough { Ok(()) } else { Err(BpfError::Ids { first, count }) }
+}
+
+/// The programs at the beginning and at the end of system calls.
+fn load_at_calls(code: &[Vec<u64>; 2], at: [u16; 2]) -> Result<Vec<Loaded>, BpfError> {
+    let places = transfer::EVENTS.into_iter().zip(at);
+    let load = |(code, (name, id)): (&Vec<u64>, (&'static str, u16))| {
+        load(ProgramKind::TracepointEvent, Place::Event { name, id }, code)
+    };
+    code.iter().zip(places).map(load).collect()
 }
 
 fn load_all(programs: &[mutex_call::CallProgram]) -> Result<Vec<Loaded>, BpfError> {

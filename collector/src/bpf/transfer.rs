@@ -138,10 +138,10 @@ const MOST_CALLS: u32 = 16_384;
 const CALL_SIZE: i16 = 32;
 
 // What the two events hand to a program: their fields behind the common ones.
-const NUMBER: i16 = 8;
-const ARGUMENT: i16 = 16;
+pub(super) const NUMBER: i16 = 8;
+pub(super) const ARGUMENT: i16 = 16;
 const COUNT: i16 = 32;
-const RESULT: i16 = 16;
+pub(super) const RESULT: i16 = 16;
 
 /// The program at the beginning of system calls: writes one record for each call on a pipe or Unix
 /// stream socket.
@@ -353,7 +353,7 @@ fn on_calls(p: &mut Assembler, calls: BorrowedFd<'_>) {
     p.add_constant(R2, i32::from(SCRATCH));
 }
 
-fn constant(call: libc::c_long) -> i32 {
+pub(super) fn constant(call: libc::c_long) -> i32 {
     i32::try_from(call).expect("system calls have small numbers")
 }
 

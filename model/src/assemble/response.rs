@@ -40,6 +40,9 @@ impl Responses {
                     thread.woken = Some(at);
                 }
             }
+            // The judge knows the kernel's locks alone.
+            SchedEvent::ContentionBegin { lock, .. } | SchedEvent::ContentionEnd { lock, .. }
+                if lock.is_of_program() => {}
             SchedEvent::ContentionBegin { .. } => {
                 self.threads.entry(event.tid).or_default().is_contending = true;
             }

@@ -15,6 +15,8 @@ pub struct Cover {
     pub rwsem: bool,
     /// `rt_mutex`es, among them the kernel's side of PI futexes.
     pub pi_futex: bool,
+    /// Mutexes of programs.
+    pub user_locks: bool,
     /// Bytes and room in pipes and sockets, where their calls are recorded; else a wait for them is
     /// one for whoever ended it in the recording.
     pub buffers: bool,
@@ -26,6 +28,7 @@ impl Cover {
     pub fn acquires(self, kind: LockKind) -> bool {
         match kind {
             LockKind::Mutex => true,
+            LockKind::User => self.user_locks,
             LockKind::RwsemWrite => self.rwsem,
             LockKind::RtMutex | LockKind::RtRead | LockKind::RtWrite => self.pi_futex,
             _ => false,
@@ -36,6 +39,7 @@ impl Cover {
     pub(super) fn has(self, flags: LockFlags) -> bool {
         let rwsem = flags.has(LockFlags::WRITE) && !flags.has(LockFlags::PERCPU);
         flags.has(LockFlags::MUTEX)
+            || self.user_locks && flags.has(LockFlags::USER)
             || self.rwsem && rwsem
             || self.pi_futex && flags.has(LockFlags::RT)
     }
@@ -60,7 +64,9 @@ impl Extract<'_> {
             b.push(at, Op::Contend { lock, flags });
         }
         b.entered = None;
-        b.contending = Some(Contending { lock, flags, in_lock: is_mutex });
+        // What a futex call takes no replay recreates: it is work on the way to the lock.
+        let in_lock = is_mutex && !flags.has(LockFlags::USER);
+        b.contending = Some(Contending { lock, flags, in_lock });
         if let Some(id) = self.id(e.tid) {
             self.reached(id, lock);
         }
@@ -84,6 +90,11 @@ impl Extract<'_> {
             self.reached(id, index);
         }
         let is_own = self.cover.has(was.flags);
+        if was.flags.has(LockFlags::USER)
+            && let Some(b) = self.current(e)
+        {
+            b.reach_lock();
+        }
         if is_own && ret != 0 {
             self.lock_failed(e);
         } else if !is_own && let Some(b) = self.current(e) {

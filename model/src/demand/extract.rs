@@ -36,6 +36,8 @@ pub(crate) struct Extract<'r> {
     /// Those of them that left a record by now.
     pub(super) called: BTreeSet<LockIndex>,
     pub(super) cover: Cover,
+    /// Yields are recorded.
+    pub(crate) has_yields: bool,
     /// Where contexts are not recorded.
     pub(crate) interrupts: Interrupts,
     pub(super) stretches: Vec<Nanos>,
@@ -66,6 +68,7 @@ impl<'r> Extract<'r> {
             calls,
             called: BTreeSet::new(),
             cover,
+            has_yields: false,
             interrupts: Interrupts::default(),
             stretches: Vec::new(),
             start: start.0,
@@ -132,6 +135,12 @@ impl<'r> Extract<'r> {
             }
             SchedEvent::TransferEnd { buffer, ret } if self.cover.buffers => {
                 self.transfer_end(e, buffer, ret);
+            }
+            SchedEvent::Yield if self.has_yields => {
+                if let Some(b) = self.current(e) {
+                    b.run_to(at);
+                    b.push(at, Op::Yield);
+                }
             }
             SchedEvent::HrtimerStart { function, expires_ns, .. } => {
                 let own = self.names.text(function) == "hrtimer_wakeup";
@@ -234,12 +243,15 @@ impl<'r> Extract<'r> {
             }
             let b = &mut self.builds[id.index()];
             match prev_state {
-                PrevState::Runnable if yields::has_yielded(prev_prio, next_prio) => {
+                PrevState::Runnable
+                    if yields::has_yielded(prev_prio, next_prio) && !b.has_just_yielded() =>
+                {
                     b.push(at, Op::Yield);
                     self.count(DemandNote::YieldInferred);
                 }
                 PrevState::Runnable
-                    if overhead.0 == 0
+                    if !self.has_yields
+                        && overhead.0 == 0
                         && next != Tid::IDLE
                         && yields::may_have_yielded(
                             (prev_prio, next_prio),

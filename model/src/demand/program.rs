@@ -234,6 +234,19 @@ impl Build {
         self.came.0.step += usize::from(self.came.0.step > n);
     }
 
+    /// It has called `sched_yield` since it came to its CPU, and nothing since.
+    pub(super) fn has_just_yielded(&self) -> bool {
+        self.steps.last().is_some_and(|s| s.op == Op::Yield && s.at >= self.came.1)
+    }
+
+    /// It has got the lock that it asked for last, with all that went before that.
+    pub(super) fn reach_lock(&mut self) {
+        let (total, last) = (self.total, self.steps.len().checked_sub(1));
+        if let Some(at) = self.failed_entry.filter(|at| Some(*at) == last) {
+            self.steps[at].total = total;
+        }
+    }
+
     /// It has a lock whose acquisition is not recorded: it took it when it woke last, or has had it
     /// from the beginning.
     pub(super) fn took_unseen(&mut self, lock: LockIndex) {
@@ -266,6 +279,14 @@ impl Build {
         let mut step = self.steps.partition_point(|s| s.at < at);
         while self.steps.get(step).is_some_and(|s| s.at == at && !s.leaves()) {
             step += 1;
+        }
+        // While it is off its CPU it stands before what took it from there.
+        while let Some(before) = step.checked_sub(1).and_then(|n| self.steps.get(n))
+            && (before.leaves() || before.op == Op::Yield)
+            && before.at < at
+            && self.came_after(before).is_none_or(|came| came > at)
+        {
+            step -= 1;
         }
         self.place_of(step, at)
     }

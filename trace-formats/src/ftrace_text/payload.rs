@@ -4,7 +4,7 @@
 //! fields are found from the end of the text, or by a pattern longer than a name.
 
 use crate::task_state::{StateTable, state_of_letter};
-use crate::tracepoint::transfer_begin;
+use crate::tracepoint::{futex_begin, transfer_begin};
 use crate::{
     BufferId, CpuId, HasReturn, LockFlags, LockHolder, LockId, NameId, Names, OwnerBits, PrevState,
     SchedEvent, Tid, WakeFields,
@@ -33,8 +33,11 @@ pub(super) fn parse(
         "contention_begin" | "contention_end" | "contended_release" => lock_event(event, payload),
         "lock_owner" => lock_owner(payload),
         "transfer_begin" | "transfer_end" => transfer(event, payload),
+        "sched_yield" => Some(SchedEvent::Yield),
+        "futex_begin" | "futex_end" => futex(event, payload),
         "hrtimer_start" => hrtimer(payload, names),
         "resched_donor" | "resched_proxy_migrate" | "resched_proxy_return" => own(event, payload),
+        "user_lock_begin" | "user_lock_end" | "user_lock_release" => user_lock(event, payload),
         _ if event.starts_with("mutex_") => {
             return mutex_call(event, payload).map_or(Ok(None), |e| e.ok_or(()).map(Some));
         }
@@ -286,6 +289,18 @@ fn transfer(event: &str, text: &str) -> Option<SchedEvent> {
     Some(transfer_begin(buffer, address(value(text, "mutex")?)?, size, count, flags))
 }
 
+/// `uaddr=0x… op=128 val=2 process=7 word=2 owner=8`, `ret=0`
+fn futex(event: &str, text: &str) -> Option<SchedEvent> {
+    let number = |key| value(text, key).and_then(int);
+    if event == "futex_end" {
+        return Some(SchedEvent::FutexEnd { ret: number("ret")? });
+    }
+    let [op, val, word] = ["op", "val", "word"].map(|key| number(key).map(i32::cast_unsigned));
+    let process = Some(Tid(number("process")?)).filter(|process| *process != Tid::IDLE);
+    let memory = (word?, Tid(number("owner")?));
+    Some(futex_begin((address(value(text, "uaddr")?)?, op?, val?), process, Some(memory)))
+}
+
 /// Names of the bits in the order that kernels print them.
 pub(super) const LOCK_FLAG_NAMES: [(&str, u32); 6] = [
     ("SPIN", LockFlags::SPIN),
@@ -339,6 +354,20 @@ fn hrtimer(text: &str, names: &mut Names) -> Option<SchedEvent> {
         timer: address(value(text, "hrtimer")?)?,
         function,
         expires_ns: long(value(text, "expires")?)?,
+    })
+}
+
+/// Waits for the mutexes of programs, of our own replays: `lock=0x… ret=0`.
+fn user_lock(event: &str, text: &str) -> Option<SchedEvent> {
+    let lock = LockId(address(value(text, "lock")?)?);
+    Some(match event {
+        "user_lock_begin" => {
+            SchedEvent::ContentionBegin { lock, flags: LockFlags(LockFlags::USER) }
+        }
+        "user_lock_end" => {
+            SchedEvent::ContentionEnd { lock, ret: int(value(text, "ret")?)? }
+        }
+        _ => SchedEvent::ContendedRelease { lock },
     })
 }
 

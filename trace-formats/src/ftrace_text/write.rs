@@ -259,6 +259,16 @@ impl<'r> Writer<'r> {
 
 fn write_lock(kind: &SchedEvent, out: &mut impl Write) -> fmt::Result {
     match *kind {
+        // Readers of the kernel's events are not to take these for the kernel's.
+        SchedEvent::ContentionBegin { lock, .. } if lock.is_of_program() => {
+            write!(out, "user_lock_begin: lock={lock}")
+        }
+        SchedEvent::ContentionEnd { lock, ret } if lock.is_of_program() => {
+            write!(out, "user_lock_end: lock={lock} ret={ret}")
+        }
+        SchedEvent::ContendedRelease { lock } if lock.is_of_program() => {
+            write!(out, "user_lock_release: lock={lock}")
+        }
         SchedEvent::ContentionBegin { lock, flags } => {
             write!(out, "contention_begin: {lock} (flags={})", flag_names(flags))
         }
@@ -289,6 +299,14 @@ fn write_lock(kind: &SchedEvent, out: &mut impl Write) -> fmt::Result {
             let inode = inode.cast_signed();
             write!(out, "transfer_end: buffer={address:#x} inode={inode} ret={ret}")
         }
+        SchedEvent::FutexBegin { uaddr, op, val, process, owner } => {
+            let [process, owner] = [process, owner].map(|tid| tid.map_or(0, |tid| tid.0));
+            // Of PI futexes the word holds the owner.
+            write!(out, "futex_begin: uaddr={uaddr:#x} op={op} val={val} process={process} ")?;
+            write!(out, "word={owner} owner={owner}")
+        }
+        SchedEvent::Yield => write!(out, "sched_yield:"),
+        SchedEvent::FutexEnd { ret } => write!(out, "futex_end: ret={ret}"),
         SchedEvent::MutexLock { lock, has_return: HasReturn::No } => {
             write!(out, "mutex_lock_in: lock={lock}")
         }

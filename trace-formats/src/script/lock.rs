@@ -18,16 +18,21 @@ pub struct Lock {
 }
 
 /// What a lock is called that has these flags and no others.
-const KINDS: [(&str, u32); 3] =
-    [("mutex", LockFlags::MUTEX), ("rwsem", LockFlags::WRITE), ("rt-mutex", LockFlags::RT)];
+const KINDS: [(&str, u32); 4] = [
+    ("mutex", LockFlags::MUTEX),
+    ("rwsem", LockFlags::WRITE),
+    ("rt-mutex", LockFlags::RT),
+    ("user-mutex", LockFlags::USER),
+];
 
-const FLAGS: [(&str, u32); 6] = [
+const FLAGS: [(&str, u32); 7] = [
     ("spin", LockFlags::SPIN),
     ("read", LockFlags::READ),
     ("write", LockFlags::WRITE),
     ("rt", LockFlags::RT),
     ("percpu", LockFlags::PERCPU),
     ("mutex", LockFlags::MUTEX),
+    ("user", LockFlags::USER),
 ];
 
 impl Lock {

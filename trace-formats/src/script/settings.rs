@@ -9,7 +9,7 @@ use crate::{Error, Nanos, Timestamp};
 const MOST_CPUS: u64 = 4096;
 
 /// Words that begin a setting.
-pub(super) const SETTINGS: [&str; 25] = [
+pub(super) const SETTINGS: [&str; 26] = [
     "cpus",
     "per-core",
     "per-cache",
@@ -32,6 +32,7 @@ pub(super) const SETTINGS: [&str; 25] = [
     "mutex",
     "rwsem",
     "rt-mutex",
+    "user-mutex",
     "pipe",
     "socket",
     "not",
@@ -71,7 +72,7 @@ pub(super) fn read<'t>(words: &mut Words<'_, 't>, draft: &mut Draft<'t>) -> Resu
     }
     words.next();
     match word.text {
-        "rwsem" | "rt-mutex" | "mutex" => lock::read(word, words, draft)?,
+        "rwsem" | "rt-mutex" | "user-mutex" | "mutex" => lock::read(word, words, draft)?,
         "pipe" | "socket" => buffer::read(word, words, draft)?,
         "group" => group(word, words, draft)?,
         "not" => draft.script.not_yet = Some(reason(word, words)?),

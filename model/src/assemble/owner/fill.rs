@@ -225,7 +225,12 @@ impl<'t> Fill<'t> {
     }
 
     /// Somebody has been queued since the latest fact: nobody can have come or gone unseen.
+    ///
+    /// The mutex of a program can be taken without a call while others wait for it.
     pub(super) fn is_watched(&self) -> bool {
+        if self.kind == LockKind::User {
+            return false;
+        }
         self.source == Source::Calls || self.queued_since.is_some_and(|since| since <= self.at)
     }
 

@@ -106,5 +106,5 @@ impl Pairs {
 /// Whether the recorder reads owners of such locks.
 fn is_read(flags: LockFlags) -> bool {
     let kind = LockKind::of_flags(flags);
-    matches!(kind, LockKind::Mutex | LockKind::RwsemRead | LockKind::RwsemWrite)
+    matches!(kind, LockKind::Mutex | LockKind::RwsemRead | LockKind::RwsemWrite | LockKind::User)
 }
