@@ -227,6 +227,9 @@ pub(crate) enum CoveredLock {
     Rwsem,
     /// rt_mutexes and PI futexes
     FutexPi,
+    /// Mutexes of programs: no kernel's proxy execution covers them, but a replay then lets tasks
+    /// meet at them in another order than the recorded one
+    Futex,
 }
 
 #[derive(Debug, Parser)]

@@ -37,6 +37,7 @@ fn cover(locks: &[CoveredLock]) -> Cover {
     Cover {
         rwsem: locks.contains(&CoveredLock::Rwsem),
         pi_futex: locks.contains(&CoveredLock::FutexPi),
+        user_locks: locks.contains(&CoveredLock::Futex),
         ..Cover::default()
     }
 }

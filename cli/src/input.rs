@@ -105,7 +105,7 @@ impl Input {
 
     /// What happened, and what each task did.
     pub(crate) fn history(&self, cover: Cover) -> History {
-        let cover = Cover { buffers: true, user_locks: true, ..cover };
+        let cover = Cover { buffers: true, ..cover };
         History::read(&self.recording, self.host.as_ref(), cover)
     }
 

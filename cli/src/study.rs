@@ -58,7 +58,8 @@ impl Variant {
         cover: Cover,
     ) -> Result<Self> {
         let mut variant = Self::plain(policy);
-        variant.mechanisms.cover = cover;
+        // That is no question of mechanisms.
+        variant.mechanisms.cover = Cover { user_locks: false, ..cover };
         for (is_on, name) in [(cover.rwsem, "rwsem"), (cover.pi_futex, "futex-pi")] {
             if is_on {
                 variant.name = format!("{} on {name}", variant.name);

@@ -88,7 +88,7 @@ pub(super) fn carries(study: &Study, fidelity: &Fidelity) -> bool {
         "resched: {}: replayed under none, {}: no prediction can rest on that. \
          `resched replay FILE --diverge` shows where the two part. What a replay cannot know of a \
          machine goes into TRACE.host.json: cgroups and weights, nice levels, affinities, tick \
-         and preemption; locks in user space it never sees",
+         and preemption; locks in user space it knows from recordings with `--detail owner` alone",
         study.input.name,
         headline::misses(fidelity)
     ));

@@ -15,7 +15,7 @@ pub struct Cover {
     pub rwsem: bool,
     /// `rt_mutex`es, among them the kernel's side of PI futexes.
     pub pi_futex: bool,
-    /// Mutexes of programs.
+    /// Mutexes of programs; else a wait for one is a wait for whoever ended it.
     pub user_locks: bool,
     /// Bytes and room in pipes and sockets, where their calls are recorded; else a wait for them is
     /// one for whoever ended it in the recording.

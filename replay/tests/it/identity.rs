@@ -84,7 +84,7 @@ fn recorded_gives_every_fixture_back() {
 /// Where a demand acquires other locks than mutexes itself, their waits are acquisitions.
 #[test]
 fn recorded_gives_covered_locks_back() {
-    let cover = Cover { rwsem: true, pi_futex: true, buffers: true };
+    let cover = Cover { rwsem: true, pi_futex: true, user_locks: true, buffers: true };
     for name in ["pipe-inversion.perf.data", "affine-full-2cpus.dat", "classic3-contention.dat"] {
         let (recording, host) = open(&fixtures::path(&format!("recorded/{name}")));
         let history = History::read(&recording, host.as_ref(), cover);
