@@ -172,6 +172,39 @@ pub fn intervals(draws: &[Draw], doubts: &Doubts<'_>) -> Intervals {
     }
 }
 
+/// Of the error of a mean over draws: where it is less, more of them say no more.
+const SETTLED: f64 = 0.02;
+/// Tasks with fewer responses have other doubts.
+const FEWEST_RESPONSES: u64 = 20;
+
+/// Whether the predicted changes of mean responses and of the inversion are known so well that more
+/// draws are not needed.
+///
+/// # Source
+///
+/// The standard error of the mean of the logarithms of the draws' own ratios.
+#[must_use]
+pub fn is_settled(draws: &[Draw]) -> bool {
+    let mut ratios: BTreeMap<&TaskKey, Vec<f64>> = BTreeMap::new();
+    for draw in draws {
+        let after: BTreeMap<&TaskKey, &TaskSummary> =
+            draw.after.tasks.iter().map(|t| (&t.key, t)).collect();
+        for before in &draw.before.tasks {
+            let Some(after) = after.get(&before.key) else { continue };
+            let (a, b) = (before.responses, after.responses);
+            if a.count.min(b.count) >= FEWEST_RESPONSES && a.mean_ns > 0.0 && b.mean_ns > 0.0 {
+                ratios.entry(&before.key).or_default().push((b.mean_ns / a.mean_ns).ln());
+            }
+        }
+    }
+    ratios.values().all(|logs| {
+        let n = logs.len() as f64;
+        let middle = logs.iter().sum::<f64>() / n;
+        let spread = logs.iter().map(|l| (l - middle).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+        (spread / n).sqrt() <= SETTLED
+    })
+}
+
 fn response(before: &TaskSummary, after: &TaskSummary) -> Pair {
     let (a, b) = (before.responses, after.responses);
     let squared = |error: f64, mean: f64| if mean > 0.0 { (error / mean).powi(2) } else { 0.0 };
@@ -259,6 +292,23 @@ mod tests {
         assert!(width(interval(&pairs(&[0.9, 1.1], 0.1), 2, (0.0, 0.0))) > narrow);
         assert!(width(interval(&pairs(&[0.9, 1.1], 0.0), 2, (0.2, 0.0))) > narrow);
         assert!(width(interval(&pairs(&[0.9, 1.1], 0.0), 2, (0.0, 0.1))) > narrow);
+    }
+
+    #[test]
+    fn draws_that_differ_much_are_not_settled() {
+        assert!(is_settled(&[]), "nothing to predict");
+        let task = |mean_ns: f64| {
+            let mut task = TaskSummary::default();
+            (task.responses.count, task.responses.mean_ns) = (100, mean_ns);
+            task
+        };
+        let summary = |mean| Summary { tasks: vec![task(mean)], ..Summary::default() };
+        let draws = |ratios: &[f64]| -> Vec<Draw> {
+            let draw = |r: &f64| Draw { before: summary(100.0), after: summary(100.0 * r) };
+            ratios.iter().map(draw).collect()
+        };
+        assert!(is_settled(&draws(&[0.50, 0.51, 0.50, 0.49])));
+        assert!(!is_settled(&draws(&[0.3, 0.5, 0.7, 0.9])));
     }
 
     #[test]

@@ -196,9 +196,10 @@ pub(crate) struct Replay {
     /// Set costs of the kernel's own work, in nanoseconds, as in switch=1500,chain-hop=200
     #[arg(long, value_name = "NAME=NS", value_delimiter = ',')]
     pub(crate) cost: Vec<String>,
-    /// Pairs of replays with other random seeds: their means are the prediction, and what they differ
-    /// by is in the 90 % intervals; 0: the one replay of --seed alone. Without it 12, or 8 for more
-    /// than half a million events
+    /// Pairs of replays with other random seeds, at most: their means are the prediction, and what
+    /// they differ by is in the 90 % intervals; they end early, behind eight, when the means are known
+    /// to 2 %. 0: the one replay of --seed alone. Without it 32, or 8 for more than half a million
+    /// events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1000))]
     pub(crate) draws: Option<u16>,
     /// Say what each mechanism brings: taken away, and alone
@@ -274,9 +275,12 @@ pub(crate) struct Explain {
     /// Only waits of this task, by name
     #[arg(long, value_name = "NAME")]
     pub(crate) task: Option<String>,
-    /// Policy whose answer is drawn below what was recorded
+    /// Policy whose answer is drawn below what was recorded and its replay under none
     #[arg(long, default_value = "pe-7.3")]
     pub(crate) policy: String,
+    /// Use the random numbers of this seed in both replays: each draws one course of many
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -31,25 +31,61 @@ pub(crate) fn parallel<R: Send>(n: usize, work: impl Fn(usize) -> R + Sync) -> V
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// The intervals of a comparison of two variants, from `n` pairs of replays.
+/// How many pairs of replays a prediction is the mean of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Draws {
+    /// As many, and then more until their mean is known well.
+    least: usize,
+    most: usize,
+}
+
+impl Draws {
+    /// A mean of fewer is no estimate.
+    const LEAST: usize = 8;
+    /// More at a time: not as many as there are cores, for answers are the same on every machine.
+    const STEP: usize = 4;
+
+    /// At most so many; 0: none.
+    pub(crate) fn up_to(most: u16) -> Self {
+        let most = usize::from(most);
+        Self { least: most.min(Self::LEAST), most }
+    }
+
+    /// What is drawn where nobody asks for a number; long recordings have many episodes each.
+    pub(crate) fn usual(study: &Study) -> Self {
+        let is_large = study.input.recording.events.len() > 500_000;
+        Self { least: Self::LEAST, most: if is_large { Self::LEAST } else { 32 } }
+    }
+}
+
+/// The estimates and intervals of a comparison of two variants, from pairs of replays.
 pub(crate) fn intervals(
     study: &Study,
     [before, after]: [&Variant; 2],
     fidelity: &Fidelity,
-    n: usize,
+    draws: Draws,
 ) -> Result<Intervals> {
-    if n == 0 || [before, after].iter().any(|v| v.policy == Policy::Recorded) {
+    if draws.most == 0 || [before, after].iter().any(|v| v.policy == Policy::Recorded) {
         return Ok(Intervals::default());
     }
-    let draws: Result<Vec<Draw>> = parallel(n, |index| {
-        let study = study.draw(index, n);
-        let of = |v: &Variant| study.replay(v.clone()).map(|r| analysis::summary(&r.trace));
-        Ok(Draw { before: of(before)?, after: of(after)? })
-    })
-    .into_iter()
-    .collect();
     let steadiest_permille = study.demand.steadiest_permille();
-    Ok(analysis::intervals(&draws?, &Doubts { fidelity, steadiest_permille }))
+    let doubts = Doubts { fidelity, steadiest_permille };
+    let mut list: Vec<Draw> = Vec::new();
+    loop {
+        let done = list.len();
+        let n = if done == 0 { draws.least } else { Draws::STEP.min(draws.most - done) };
+        let more: Vec<Result<Draw>> = parallel(n, |index| {
+            let study = study.draw(done + index);
+            let of = |v: &Variant| study.replay(v.clone()).map(|r| analysis::summary(&r.trace));
+            Ok(Draw { before: of(before)?, after: of(after)? })
+        });
+        for draw in more {
+            list.push(draw?);
+        }
+        if list.len() >= draws.most || analysis::is_settled(&list) {
+            return Ok(analysis::intervals(&list, &doubts));
+        }
+    }
 }
 
 /// What one mechanism brings.

@@ -1,6 +1,6 @@
 //! One recording under study: what was recorded, its replays, and how they compare.
 
-use crate::ensemble;
+use crate::ensemble::{self, Draws};
 use crate::input::Input;
 use crate::outcome::say;
 use crate::render::name;
@@ -187,16 +187,19 @@ impl Study {
         }
     }
 
-    /// Other dice for what the recording leaves open, the draw `nth` of `n`.
+    /// Other random numbers for what the recording leaves open: the draw `nth`.
     ///
-    /// Guessed sections are as long as the known ones between their quartiles, from draw to draw.
-    pub(crate) fn draw(&self, nth: usize, n: usize) -> Diced<'_> {
+    /// Guessed sections are as long as the known ones between their quartiles, from draw to draw:
+    /// steps of the golden ratio spread any number of draws evenly.
+    pub(crate) fn draw(&self, nth: usize) -> Diced<'_> {
+        const GOLDEN: usize = 618_034;
         use DemandNote::{SectionAssumed, SectionEndGuessed, SectionStartGuessed};
         let guessed = [SectionAssumed, SectionEndGuessed, SectionStartGuessed];
         let has_guesses = guessed.iter().any(|note| self.guesses.contains_key(note));
         let demand = match &self.origin {
             Origin::Recording(history) if has_guesses => {
-                let section_percentile = 25 + 50 * nth / n.saturating_sub(1).max(1);
+                let even = nth.wrapping_mul(GOLDEN) % 1_000_000;
+                let section_percentile = 25 + 50 * ((even + 500_000) % 1_000_000) / 1_000_000;
                 let seed = 1 + nth as u64;
                 Some(history.demand(Choices { section_percentile, seed, ..Choices::default() }).0)
             }
@@ -367,7 +370,7 @@ impl Verdict {
         study: Study,
         against: Variant,
         variant: Variant,
-        draws: usize,
+        draws: Draws,
     ) -> Result<Self> {
         let replays = ensemble::parallel(2, |index| {
             if index == 0 { study.baseline(against.clone()) } else { study.replay(variant.clone()) }

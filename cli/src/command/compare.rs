@@ -2,13 +2,15 @@
 
 use super::{print, print_json, replay};
 use crate::args::Compare;
+use crate::ensemble::Draws;
 use crate::input::Input;
 use crate::outcome::{Outcome, say};
 use crate::output::Output;
+use crate::render::comparison::Beside;
 use crate::render::{comparison, headline, summary};
-use crate::study::{CostChoice, Study, Variant, Weakness};
+use crate::study::{CostChoice, Study, Variant, Verdict, Weakness};
 use ::replay::Policy;
-use analysis::Comparison;
+use analysis::{Comparison, Summary};
 use anyhow::Result;
 use std::path::Path;
 
@@ -32,7 +34,7 @@ pub(super) fn run(args: &Compare) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// The recording itself beside its replay; `resched replay` compares two replays instead.
+/// The recording beside two replays: what changes lies between those.
 fn with_replay(
     args: &Compare,
     input: Input,
@@ -48,17 +50,43 @@ fn with_replay(
     if weaknesses.contains(&Weakness::ProxyExecutionOn) && policy != Policy::Recorded {
         return Ok(Outcome::Inconclusive);
     }
-    let is_faithful = replay::carries_unseen(&study, policy)?;
-    let replayed = study.replay(Variant::plain(policy))?;
-    let is_faithful = is_faithful && replay::goes_on(&study, &replayed);
-    let comparison = analysis::compare(study.recorded(), &replayed.trace);
-    let before = if study.is_scenario() { "none" } else { "recorded" };
-    show(args, chart, &comparison, [before, policy.name()], || {
-        let head = headline::of_trace(&title, study.recorded(), &comparison.before);
-        format!("{head}\n")
-    })?;
-    let is_sound = weaknesses.is_empty() && is_faithful;
+    let draws = Draws::usual(&study);
+    let v = Verdict::of(study, Variant::plain(Policy::None), Variant::plain(policy), draws)?;
+    let is_sound = weaknesses.is_empty() && replay::holds(&v);
+    let labels = [v.base.variant.name.as_str(), v.other.variant.name.as_str()];
+    if let Some(chart) = chart {
+        replay::write_chart(chart, &v.comparison, labels)?;
+    }
+    let recorded = analysis::summary(v.study.recorded());
+    if args.json {
+        let mut json = replay::as_json(&v);
+        json["recorded"] = serde_json::to_value(&recorded)?;
+        print_json(&json)?;
+    } else {
+        print(&beside_replays(&title, &v, &recorded))?;
+    }
     Ok(if is_sound { Outcome::Done } else { Outcome::Inconclusive })
+}
+
+/// The recording, its replay under `none` and the one under the other policy: what changes, and on
+/// what waits go.
+fn beside_replays(title: &str, v: &Verdict, recorded: &Summary) -> String {
+    let labels = [v.base.variant.name.as_str(), v.other.variant.name.as_str()];
+    let mut text = format!("{}\n\n", headline::of_trace(title, v.study.recorded(), recorded));
+    let beside = replay::beside(v, Some(recorded));
+    text.push_str(&comparison::table(&v.comparison, labels, beside));
+    let sides = [&v.comparison.before, &v.comparison.after].into_iter().zip(labels);
+    let recorded = (!v.study.is_scenario()).then_some((recorded, "recorded"));
+    for (side, label) in recorded.into_iter().chain(sides) {
+        text.push_str(&format!("\nlock waits, {label}\n{}", summary::parts(&side.waits.parts)));
+    }
+    if !v.study.is_scenario() {
+        text.push_str(&format!("\ntrust     {}\n", headline::trust(&v.fidelity)));
+        if let Some(line) = headline::overall(&v.fidelity) {
+            text.push_str(&format!("          {line}\n"));
+        }
+    }
+    text
 }
 
 fn show(
@@ -77,7 +105,7 @@ fn show(
     print(&format!(
         "{}\n{}\nlock waits, {}\n{}lock waits, {}\n{}",
         head(),
-        comparison::table(c, labels, None, &analysis::Intervals::default()),
+        comparison::table(c, labels, Beside::default()),
         labels[0],
         summary::parts(&c.before.waits.parts),
         labels[1],

@@ -2,6 +2,7 @@
 
 use super::{print, replay};
 use crate::args::Demo;
+use crate::ensemble::Draws;
 use crate::input::Input;
 use crate::outcome::Outcome;
 use crate::output::Output;
@@ -14,7 +15,7 @@ pub(super) fn run(args: &Demo) -> Result<Outcome> {
     let input = Input::embedded(fixtures::DEMO_NAME, fixtures::DEMO, fixtures::DEMO_HOST)?;
     let study = Study::of(input, CostChoice::Calibrated)?;
     let [none, other] = [Policy::None, Policy::Pe73].map(Variant::plain);
-    let verdict = Verdict::of(study, none, other, usize::from(args.draws))?;
+    let verdict = Verdict::of(study, none, other, Draws::up_to(args.draws))?;
     let labels = [verdict.base.variant.name.as_str(), verdict.other.variant.name.as_str()];
     replay::write_chart(&chart, &verdict.comparison, labels)?;
     let line = format!("  chart     {}\n", args.svg.display());

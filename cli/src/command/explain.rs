@@ -5,7 +5,7 @@ use crate::args::Explain;
 use crate::input::Input;
 use crate::outcome::{Outcome, say};
 use crate::render::{lanes, ms, name, seconds, summary};
-use crate::study::{CostChoice, Study, Variant, Verdict, Weakness};
+use crate::study::{CostChoice, Replayed, Study, Variant, Verdict, Weakness};
 use ::replay::Policy;
 use analysis::Episode;
 use analysis::episode::EpisodeOwner;
@@ -16,7 +16,8 @@ use std::fmt::Write;
 
 pub(super) fn run(args: &Explain) -> Result<Outcome> {
     let policy: Policy = args.policy.parse()?;
-    let study = Study::of(Input::open_to_look(&args.file)?, CostChoice::Calibrated)?;
+    let mut study = Study::of(Input::open_to_look(&args.file)?, CostChoice::Calibrated)?;
+    study.seed = args.seed;
     let weaknesses = study.weaknesses();
     for weakness in &weaknesses {
         say(&format!("resched: {}: {}", study.input.name, weakness.text()));
@@ -34,12 +35,9 @@ pub(super) fn run(args: &Explain) -> Result<Outcome> {
         return Ok(if weaknesses.is_empty() { Outcome::Done } else { Outcome::Inconclusive });
     }
     let (replayed, is_faithful) = if weaknesses.contains(&Weakness::ProxyExecutionOn) {
-        (None, true)
+        (Vec::new(), true)
     } else {
-        let is_faithful = replay::carries_unseen(&study, policy)?;
-        let replayed = study.replay(Variant::plain(policy))?;
-        let goes_on = replay::goes_on(&study, &replayed);
-        (Some(replayed), is_faithful && goes_on)
+        replays(&study, policy)?
     };
     let title = if study.is_scenario() { "none" } else { "recorded" };
     let mut text = String::new();
@@ -47,8 +45,9 @@ pub(super) fn run(args: &Explain) -> Result<Outcome> {
         let _ = writeln!(text, "{}. {}", n + 1, story(recorded, episode, Told::Recorded));
         text.push_str(&summary::parts(&episode.parts));
         text.push_str(&lanes::draw(title, recorded, &episode.lanes, episode.window));
-        if let Some(replayed) = &replayed {
-            text.push_str(&counterpart(recorded, episode, policy.name(), &replayed.trace));
+        for replayed in &replayed {
+            let name = &replayed.variant.name;
+            text.push_str(&counterpart(recorded, episode, name, &replayed.trace));
         }
         text.push('\n');
     }
@@ -56,6 +55,28 @@ pub(super) fn run(args: &Explain) -> Result<Outcome> {
     print(&text)?;
     let is_sound = weaknesses.is_empty() && is_faithful;
     Ok(if is_sound { Outcome::Done } else { Outcome::Inconclusive })
+}
+
+/// The replay under `none`, which what the policy brings is measured by, and the one under the
+/// policy; and whether a prediction can rest on them.
+fn replays(study: &Study, policy: Policy) -> Result<(Vec<Replayed>, bool)> {
+    if policy == Policy::Recorded {
+        return Ok((vec![study.replay(Variant::plain(policy))?], true));
+    }
+    let base = study.replay(Variant::plain(Policy::None))?;
+    let mut is_faithful = study.is_scenario() || replay::carries(study, &study.fidelity(&base));
+    let mut list = Vec::new();
+    // A scenario's schedule under `none` is what its episodes are from.
+    if !study.is_scenario() || policy == Policy::None {
+        list.push(base);
+    }
+    if policy != Policy::None {
+        list.push(study.replay(Variant::plain(policy))?);
+    }
+    for replayed in &list {
+        is_faithful &= replay::goes_on(study, replayed);
+    }
+    Ok((list, is_faithful))
 }
 
 /// The worst episode of the baseline replay and the same response under the other policy.

@@ -4,10 +4,11 @@ use super::{cover, print, print_json, scenario};
 use crate::args::Replay;
 use crate::chart;
 use crate::command::explain;
-use crate::ensemble;
+use crate::ensemble::{self, Draws};
 use crate::input::Input;
 use crate::outcome::{Outcome, say};
 use crate::output::Output;
+use crate::render::comparison::Beside;
 use crate::render::{attribution, comparison, divergence, headline, name};
 use crate::study::{CostChoice, Replayed, Study, Variant, Verdict, Weakness};
 use analysis::divergence::Side;
@@ -47,18 +48,14 @@ pub(super) fn run(args: &Replay) -> Result<Outcome> {
     if args.attribute && !variant.mechanisms.proxy_execution {
         bail!("--attribute takes proxy execution apart, and {} has none", variant.name);
     }
-    let is_large = study.input.recording.events.len() > 500_000;
-    let draws = usize::from(args.draws.unwrap_or(if is_large { 8 } else { 12 }));
+    let draws = args.draws.map_or_else(|| Draws::usual(&study), Draws::up_to);
     let verdict = Verdict::of(study, Variant::plain(against), variant, draws)?;
     let shares = if args.attribute {
         Some(ensemble::attribute(&verdict.study, &verdict.other.variant)?)
     } else {
         None
     };
-    // What was recorded is no prediction.
-    let is_faithful = policy == Policy::Recorded || carries(&verdict.study, &verdict.fidelity);
-    let goes_on = [&verdict.base, &verdict.other].map(|r| goes_on(&verdict.study, r));
-    let is_faithful = is_faithful && goes_on == [true; 2];
+    let is_faithful = holds(&verdict);
     if let Some(schedule) = &schedule {
         write_schedule(schedule, &verdict.other)?;
     }
@@ -77,6 +74,15 @@ pub(super) fn run(args: &Replay) -> Result<Outcome> {
     }
     let is_sound = weaknesses.is_empty() && is_faithful;
     Ok(if is_sound { Outcome::Done } else { Outcome::Inconclusive })
+}
+
+/// Whether a prediction can rest on its replays; says why not.
+pub(super) fn holds(v: &Verdict) -> bool {
+    // What was recorded is no prediction.
+    let is_recorded = v.other.variant.policy == Policy::Recorded;
+    let is_faithful = is_recorded || carries(&v.study, &v.fidelity);
+    let goes_on = [&v.base, &v.other].map(|r| goes_on(&v.study, r));
+    is_faithful && goes_on == [true; 2]
 }
 
 /// Whether predictions can rest on a baseline; says why not.
@@ -107,15 +113,6 @@ pub(super) fn goes_on(study: &Study, replayed: &Replayed) -> bool {
         name(&stall.text)
     ));
     false
-}
-
-/// The same for what is shown beside the recording itself, whose baseline nobody sees.
-pub(super) fn carries_unseen(study: &Study, policy: Policy) -> Result<bool> {
-    if policy == Policy::Recorded {
-        return Ok(true);
-    }
-    let base = study.replay(Variant::plain(Policy::None))?;
-    Ok(carries(study, &study.fidelity(&base)))
 }
 
 /// The recording beside its own replay, decision by decision.
@@ -227,7 +224,7 @@ pub(super) fn as_text(v: &Verdict) -> String {
             n => format!("\nmeans of {n} replays each, with other random seeds"),
         }
     ));
-    text.push_str(&comparison::table(&v.comparison, [a, b], Some(&v.other.counts), &v.intervals));
+    text.push_str(&comparison::table(&v.comparison, [a, b], beside(v, Some(&recorded))));
     text.push('\n');
     text.push_str(&explain::worst_of_replay(v));
     if v.other.variant.policy == Policy::Recorded {
@@ -242,6 +239,16 @@ pub(super) fn as_text(v: &Verdict) -> String {
         text.push_str(&format!("  note      {} {}\n", note.at, note.text));
     }
     text
+}
+
+/// What stands beside the comparison of two replays; the recording, unless it is one of the two.
+pub(super) fn beside<'v>(v: &'v Verdict, recorded: Option<&'v analysis::Summary>) -> Beside<'v> {
+    let is_shown = v.base.variant.policy != Policy::Recorded && !v.study.is_scenario();
+    Beside {
+        recorded: recorded.filter(|_| is_shown),
+        counts: Some(&v.other.counts),
+        intervals: Some(&v.intervals),
+    }
 }
 
 fn recorded_how(study: &Study) -> &'static str {

@@ -29,7 +29,7 @@ pub(super) fn as_text(v: &Verdict) -> String {
     let (a, b) = (v.base.variant.name.as_str(), v.other.variant.name.as_str());
     let mut text = headline::of_scenario(&v.study.input.name, &v.study.demand);
     text.push_str(&format!("\na scenario, no recording; replayed under {a} and {b}\n\n"));
-    text.push_str(&comparison::table(&v.comparison, [a, b], Some(&v.other.counts), &v.intervals));
+    text.push_str(&comparison::table(&v.comparison, [a, b], super::replay::beside(v, None)));
     text.push('\n');
     text.push_str(&explain::worst_of_replay(v));
     for (n, line) in headline::assumptions(v).into_iter().enumerate() {

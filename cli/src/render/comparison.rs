@@ -3,7 +3,9 @@
 use crate::render::headline::plural;
 use crate::render::{change, ms_mean, name};
 use analysis::compare::TaskPair;
-use analysis::{Comparison, Interval, Intervals, Means, Part, TaskSummary};
+use analysis::{
+    Comparison, Interval, Intervals, Means, Part, Summary, TaskInterval, TaskKey, TaskSummary,
+};
 use replay::ProxyCounts;
 use std::fmt::Write;
 
@@ -14,6 +16,8 @@ const MOST_TASKS: usize = 8;
 struct Row {
     task: String,
     what: &'static str,
+    /// What was recorded, beside two replays; empty where there is nothing to say.
+    recorded: String,
     before: String,
     after: String,
     change: String,
@@ -34,27 +38,49 @@ fn predicted(means: Option<Means>, before: f64, after: f64) -> Means {
 /// Spans that differ by less say nothing.
 const LEAST_SPAN_CHANGE: f64 = 0.02;
 
-/// Renders the table; `labels` head its columns. Without intervals their column is left out.
-pub(crate) fn table(
-    c: &Comparison,
-    labels: [&str; 2],
-    counts: Option<&ProxyCounts>,
-    intervals: &Intervals,
-) -> String {
-    let mut rows = vec![inversion_row(c, intervals)];
-    for pair in interesting(c) {
-        rows.extend(task_rows(pair, intervals));
+/// What stands beside a comparison.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Beside<'s> {
+    /// What was recorded, where both sides are replays: a column of its own.
+    pub(crate) recorded: Option<&'s Summary>,
+    pub(crate) counts: Option<&'s ProxyCounts>,
+    pub(crate) intervals: Option<&'s Intervals>,
+}
+
+impl Beside<'_> {
+    /// A quantity of the recording.
+    fn recorded(&self, of: impl Fn(&Summary) -> String) -> String {
+        self.recorded.map(of).unwrap_or_default()
     }
-    rows.push(migration_row(c, counts));
+
+    /// A quantity of a task in it.
+    fn of_task(&self, key: &TaskKey, of: impl Fn(&TaskSummary) -> f64) -> String {
+        let task = self.recorded.and_then(|s| s.tasks.iter().find(|t| t.key == *key));
+        task.map(|task| ms_mean(of(task))).unwrap_or_default()
+    }
+
+    fn interval(&self, key: &TaskKey) -> Option<&TaskInterval> {
+        self.intervals.and_then(|intervals| intervals.of(key))
+    }
+}
+
+/// Renders the table; `labels` head its columns. Columns of which nothing is known are left out.
+pub(crate) fn table(c: &Comparison, labels: [&str; 2], beside: Beside<'_>) -> String {
+    let mut rows = vec![inversion_row(c, &beside)];
+    for pair in interesting(c) {
+        rows.extend(task_rows(pair, &beside));
+    }
+    rows.push(migration_row(c, &beside));
     let count = |n: u64| n.to_string();
     rows.push(Row {
         task: "switches".to_owned(),
         what: "",
+        recorded: beside.recorded(|s| count(s.switches)),
         before: count(c.before.switches),
         after: count(c.after.switches),
         change: change(c.before.switches as f64, c.after.switches as f64),
         interval: String::new(),
-        remark: counts.map_or(String::new(), |c| format!("idle detours {}", c.idle_detours)),
+        remark: beside.counts.map_or(String::new(), |c| format!("idle detours {}", c.idle_detours)),
     });
     render(&rows, labels)
 }
@@ -67,6 +93,9 @@ fn render(rows: &[Row], labels: [&str; 2]) -> String {
     let what = width(|r| r.what, 4);
     let before = width(|r| &r.before, labels[0].len());
     let after = width(|r| &r.after, labels[1].len());
+    let recorded = width(|r| &r.recorded, 0);
+    let recorded = if recorded > 0 { recorded.max("recorded".len()) + 2 } else { 0 };
+    let recorded_head = if recorded > 0 { "recorded" } else { "" };
     let interval = width(|r| &r.interval, 0);
     let has_intervals = interval > 0;
     let interval = if has_intervals { interval.max("90 % interval".len()) + 2 } else { 0 };
@@ -75,31 +104,34 @@ fn render(rows: &[Row], labels: [&str; 2]) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(
         text,
-        "{:task$}  {:what$}  {:>before$}  {:>after$}  {:>8}{head:>interval$}",
+        "{:task$}  {:what$}{recorded_head:>recorded$}  {:>before$}  {:>after$}  {:>8}{head:>interval$}",
         "", "", labels[0], labels[1], "change"
     );
     for r in rows {
         let line = format!(
-            "{:task$}  {:what$}  {:>before$}  {:>after$}  {:>8}{:>interval$}  {}",
-            r.task, r.what, r.before, r.after, r.change, r.interval, r.remark
+            "{:task$}  {:what$}{:>recorded$}  {:>before$}  {:>after$}  {:>8}{:>interval$}  {}",
+            r.task, r.what, r.recorded, r.before, r.after, r.change, r.interval, r.remark
         );
         let _ = writeln!(text, "{}", line.trim_end());
     }
     text
 }
 
-fn inversion_row(c: &Comparison, intervals: &Intervals) -> Row {
+fn inversion_row(c: &Comparison, beside: &Beside<'_>) -> Row {
     let (a, b) = (c.before.waits.inversion, c.after.waits.inversion);
-    let curable = intervals.curable_mean;
+    let intervals = beside.intervals;
+    let curable = intervals.and_then(|i| i.curable_mean);
     let curable = predicted(curable, a.curable_ns as f64, b.curable_ns as f64);
-    let all = predicted(intervals.inversion_mean, a.total_ns() as f64, b.total_ns() as f64);
+    let all = intervals.and_then(|i| i.inversion_mean);
+    let all = predicted(all, a.total_ns() as f64, b.total_ns() as f64);
     Row {
         task: "inversion".to_owned(),
         what: "all tasks",
+        recorded: beside.recorded(|s| ms_mean(s.waits.inversion.total_ns() as f64)),
         before: ms_mean(all.before),
         after: ms_mean(all.after),
         change: change(all.before, all.after),
-        interval: interval_text(intervals.inversion),
+        interval: interval_text(intervals.and_then(|i| i.inversion)),
         remark: format!("curable: {} ms", short(curable.before)),
     }
 }
@@ -130,14 +162,15 @@ fn interesting(c: &Comparison) -> Vec<&TaskPair> {
     shown
 }
 
-fn task_rows(pair: &TaskPair, intervals: &Intervals) -> Vec<Row> {
+fn task_rows(pair: &TaskPair, beside: &Beside<'_>) -> Vec<Row> {
     let (Some(a), Some(b)) = (&pair.before, &pair.after) else { return Vec::new() };
-    let interval = intervals.of(&pair.key);
+    let interval = beside.interval(&pair.key);
     let response_means = interval.and_then(|i| i.response_mean);
     let mean = predicted(response_means, a.responses.mean_ns, b.responses.mean_ns);
     let mut rows = vec![Row {
         task: name(&pair.key.to_string()),
         what: "response mean",
+        recorded: beside.of_task(&pair.key, |t| t.responses.mean_ns),
         before: ms_mean(mean.before),
         after: ms_mean(mean.after),
         change: change(mean.before, mean.after),
@@ -153,6 +186,7 @@ fn task_rows(pair: &TaskPair, intervals: &Intervals) -> Vec<Row> {
         rows.push(Row {
             task: String::new(),
             what: "lock wait",
+            recorded: beside.of_task(&pair.key, |t| t.waits.length.total_ns as f64),
             before: ms_mean(total.before),
             after: ms_mean(total.after),
             change: change(total.before, total.after),
@@ -165,6 +199,7 @@ fn task_rows(pair: &TaskPair, intervals: &Intervals) -> Vec<Row> {
         rows.push(Row {
             task: String::new(),
             what: "span",
+            recorded: beside.of_task(&pair.key, |t| t.span_ns as f64),
             before: ms_mean(span.before),
             after: ms_mean(span.after),
             change: change(span.before, span.after),
@@ -179,15 +214,16 @@ fn responses(a: u64, b: u64) -> String {
     if a == b { plural(a, "response") } else { format!("{a} -> {b} responses") }
 }
 
-fn migration_row(c: &Comparison, counts: Option<&ProxyCounts>) -> Row {
+fn migration_row(c: &Comparison, beside: &Beside<'_>) -> Row {
     let (a, b) = (c.before.migrations, c.after.migrations);
     let mut remark = format!("return {}", b.returned);
-    if let Some(counts) = counts {
+    if let Some(counts) = beside.counts {
         remark = format!("{remark}, hand-offs {}", counts.handoffs);
     }
     Row {
         task: "migrations".to_owned(),
         what: "of donors",
+        recorded: beside.recorded(|s| s.migrations.donor.to_string()),
         before: a.donor.to_string(),
         after: b.donor.to_string(),
         change: change(a.donor as f64, b.donor as f64),

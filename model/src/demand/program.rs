@@ -280,14 +280,6 @@ impl Build {
         while self.steps.get(step).is_some_and(|s| s.at == at && !s.leaves()) {
             step += 1;
         }
-        // While it is off its CPU it stands before what took it from there.
-        while let Some(before) = step.checked_sub(1).and_then(|n| self.steps.get(n))
-            && (before.leaves() || before.op == Op::Yield)
-            && before.at < at
-            && self.came_after(before).is_none_or(|came| came > at)
-        {
-            step -= 1;
-        }
         self.place_of(step, at)
     }
 
