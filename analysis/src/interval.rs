@@ -197,12 +197,15 @@ pub fn is_settled(draws: &[Draw]) -> bool {
             }
         }
     }
-    ratios.values().all(|logs| {
-        let n = logs.len() as f64;
-        let middle = logs.iter().sum::<f64>() / n;
-        let spread = logs.iter().map(|l| (l - middle).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-        (spread / n).sqrt() <= SETTLED
-    })
+    ratios.values().all(|logs| standard_error(logs) <= SETTLED)
+}
+
+/// Of the mean of these numbers.
+fn standard_error(numbers: &[f64]) -> f64 {
+    let n = numbers.len() as f64;
+    let middle = numbers.iter().sum::<f64>() / n;
+    let spread = numbers.iter().map(|x| (x - middle).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    (spread / n).sqrt()
 }
 
 fn response(before: &TaskSummary, after: &TaskSummary) -> Pair {
@@ -297,18 +300,11 @@ mod tests {
     #[test]
     fn draws_that_differ_much_are_not_settled() {
         assert!(is_settled(&[]), "nothing to predict");
-        let task = |mean_ns: f64| {
-            let mut task = TaskSummary::default();
-            (task.responses.count, task.responses.mean_ns) = (100, mean_ns);
-            task
-        };
-        let summary = |mean| Summary { tasks: vec![task(mean)], ..Summary::default() };
-        let draws = |ratios: &[f64]| -> Vec<Draw> {
-            let draw = |r: &f64| Draw { before: summary(100.0), after: summary(100.0 * r) };
-            ratios.iter().map(draw).collect()
-        };
-        assert!(is_settled(&draws(&[0.50, 0.51, 0.50, 0.49])));
-        assert!(!is_settled(&draws(&[0.3, 0.5, 0.7, 0.9])));
+        assert!(standard_error(&[0.50, 0.51, 0.50, 0.49]) <= SETTLED);
+        assert!(standard_error(&[0.3, 0.5, 0.7, 0.9]) > SETTLED);
+        // Four times as many draws halve it.
+        let few = standard_error(&[0.4, 0.6].repeat(8));
+        assert!((standard_error(&[0.4, 0.6].repeat(32)) * 2.0 - few).abs() < 0.001);
     }
 
     #[test]

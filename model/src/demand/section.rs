@@ -143,6 +143,13 @@ impl Known {
         hidden::at_percentile(self.lengths.get(&key).or_else(of_lock)?, percentile)
     }
 
+    /// The same where a section would last up to the next sleep else: then one of any task says more
+    /// than that.
+    fn typical_at_end(&self, key: Key, percentile: usize) -> Option<u64> {
+        let of_lock = || hidden::at_percentile(self.of_lock.get(&key.1)?, percentile);
+        self.typical(key, percentile).or_else(of_lock)
+    }
+
     /// Whether a section of this kind may not span a sleep: none that is known does.
     fn is_awake(&self, key: Key) -> bool {
         let few = |lengths: &Vec<u64>| lengths.len() < FEWEST;
@@ -211,7 +218,8 @@ impl Guess<'_> {
         let gap = self.known.gap((name, lock), percentile);
         let gap = gap.filter(|_| build.asks_for(lock, hold.released.latest.0));
         let within = (self.seed != 0).then(|| self.spread(nth));
-        let one = One { build, hold, typical, gap, is_awake, within };
+        let typical_at_end = self.known.typical_at_end((name, lock), percentile);
+        let one = One { build, hold, typical, typical_at_end, gap, is_awake, within };
         let (from, to) = ends(build, &hold);
         let slept = build.slept_between(from, to).is_some();
         let held_for = to.total.saturating_sub(from.total);
@@ -267,6 +275,7 @@ struct One<'b> {
     build: &'b Build,
     hold: Hold,
     typical: Option<u64>,
+    typical_at_end: Option<u64>,
     /// CPU time from its release to the moment at which its task asks for the lock again.
     gap: Option<u64>,
     is_awake: bool,
@@ -311,7 +320,7 @@ impl One<'_> {
     fn end_after(&self, start: Place, low: Place, high: Place) -> Place {
         let b = self.build;
         let slept = b.slept_between(start, high);
-        let typical = self.typical.map(|t| start.total + t);
+        let typical = self.typical_at_end.map(|t| start.total + t);
         let total = match (typical, slept) {
             (Some(t), Some(slept)) if self.is_awake => t.min(slept),
             (Some(t), _) => t,
