@@ -2,7 +2,7 @@
 //!
 //! A section that nobody contends leaves no event. Where two tasks are assumed to be inside the
 //! sections of one lock at one moment, one of them would have contended, and that leaves events.
-//! So at least one of the two was not there.
+//! So at least one of the two was not there: the one that fewer rounds show, most likely.
 
 use super::LockIndex;
 use super::hidden::Hidden;
@@ -17,6 +17,8 @@ struct Span {
     task: usize,
     /// Its place among those of its task.
     nth: usize,
+    /// How much speaks for it: rounds that show its habit; all of them, where they are many.
+    weight: u64,
 }
 
 /// Leaves out the sections of a habit that few rounds show and that is refuted more often than it
@@ -49,14 +51,15 @@ fn by_lock(builds: &[&Build], hidden: &[Vec<Hidden>]) -> BTreeMap<LockIndex, Vec
     for (task, (build, list)) in builds.iter().zip(hidden).enumerate() {
         for (nth, h) in list.iter().enumerate() {
             if let (Some(from), Some(to)) = (build.time_at(h.from), build.time_at(h.to)) {
-                spans.entry(h.lock).or_default().push(Span { from, to, task, nth });
+                let weight = if h.is_certain { u64::MAX } else { h.n_shown };
+                spans.entry(h.lock).or_default().push(Span { from, to, task, nth, weight });
             }
         }
     }
     spans
 }
 
-/// Marks the spans that overlap one of another task.
+/// Marks the spans that overlap one of another task for which as much speaks, or more.
 fn mark(spans: &mut [Span], refuted: &mut [Vec<bool>]) {
     spans.sort_unstable_by_key(|s| (s.from, s.to, s.task));
     // The span that lasts longest so far, and the longest of any other task.
@@ -64,8 +67,8 @@ fn mark(spans: &mut [Span], refuted: &mut [Vec<bool>]) {
     for span in spans.iter() {
         for other in first.iter().chain(&second) {
             if other.task != span.task && other.to > span.from {
-                refuted[span.task][span.nth] = true;
-                refuted[other.task][other.nth] = true;
+                refuted[span.task][span.nth] |= span.weight <= other.weight;
+                refuted[other.task][other.nth] |= other.weight <= span.weight;
             }
         }
         let is_longer = |than: Option<Span>| than.is_none_or(|other| other.to < span.to);
@@ -86,13 +89,18 @@ mod tests {
     use super::*;
 
     fn marked(spans: &[(usize, u64, u64)]) -> Vec<Vec<bool>> {
+        let weighed: Vec<_> = spans.iter().map(|(task, from, to)| (*task, *from, *to, 1)).collect();
+        marked_by_weight(&weighed)
+    }
+
+    fn marked_by_weight(spans: &[(usize, u64, u64, u64)]) -> Vec<Vec<bool>> {
         let n_tasks = spans.iter().map(|s| s.0 + 1).max().unwrap_or(0);
         let mut refuted: Vec<Vec<bool>> = vec![Vec::new(); n_tasks];
         let mut list = Vec::new();
-        for (task, from, to) in spans {
+        for (task, from, to, weight) in spans {
             let nth = refuted[*task].len();
             refuted[*task].push(false);
-            list.push(Span { from: *from, to: *to, task: *task, nth });
+            list.push(Span { from: *from, to: *to, task: *task, nth, weight: *weight });
         }
         mark(&mut list, &mut refuted);
         refuted
@@ -103,6 +111,11 @@ mod tests {
         assert_eq!(marked(&[(0, 0, 10), (1, 5, 6), (0, 20, 30)]), [vec![true, false], vec![true]]);
         assert_eq!(marked(&[(0, 0, 10), (1, 10, 20)]), [vec![false], vec![false]]);
         assert_eq!(marked(&[(0, 0, 10), (1, 5, 20)]), [vec![true], vec![true]]);
+    }
+
+    #[test]
+    fn the_one_for_which_less_speaks_is_in_doubt() {
+        assert_eq!(marked_by_weight(&[(0, 0, 10, 9), (1, 5, 6, 3)]), [vec![false], vec![true]]);
     }
 
     #[test]

@@ -12,9 +12,9 @@ use std::ops::Range;
 /// Fewest rounds that must show a section before the others are taken to have it.
 const FEWEST: usize = 5;
 /// Fewest sections that make a place of their own.
-const FEWEST_AT_A_PLACE: usize = 5;
+const FEWEST_AT_A_PLACE: usize = 3;
 /// And the fewest in a hundred of all.
-const FEWEST_PERCENT: usize = 15;
+const FEWEST_PERCENT: usize = 10;
 /// How far the places of a section may scatter, as a share of a round in percent.
 const SCATTER_PERCENT: u64 = 15;
 /// How far its length may.
