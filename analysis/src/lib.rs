@@ -31,9 +31,7 @@ pub use fidelity::{Fidelity, Measure, Miss, fidelity};
 pub use frame::{FrameError, to_frame, to_table, write_csv, write_parquet};
 pub use identity::TaskKey;
 
-pub use interval::{
-    Doubts, Draw, Interval, Intervals, Means, TaskInterval, intervals, is_settled,
-};
+pub use interval::{Doubts, Draw, Interval, Intervals, Means, TaskInterval, intervals, is_settled};
 pub use inversion::Inversion;
 pub use need::{Missing, Question};
 pub use part::{Part, Parts};

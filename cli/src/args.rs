@@ -77,7 +77,7 @@ pub(crate) struct Record {
     /// not to replay
     #[arg(long, value_name = "TID", value_delimiter = ',')]
     pub(crate) pid: Vec<u32>,
-    /// Record futex system calls too
+    /// Record futex calls and the owners of user-space mutexes too, as `--detail owner` does
     #[arg(long)]
     pub(crate) futex: bool,
     /// Keep only the last stretch of this length, and write it on SIGUSR1 or when --wait is
@@ -228,8 +228,8 @@ pub(crate) enum CoveredLock {
     Rwsem,
     /// rt_mutexes and PI futexes
     FutexPi,
-    /// Mutexes of programs: no kernel's proxy execution covers them, but a replay then lets tasks
-    /// meet at them in another order than the recorded one
+    /// Mutexes of programs, which no policy covers: tasks may then get them in another order than
+    /// the recorded one
     Futex,
 }
 
@@ -257,6 +257,12 @@ pub(crate) struct Compare {
     /// Policy of the replay
     #[arg(long, default_value = "pe-7.3")]
     pub(crate) policy: String,
+    /// Of one trace: pairs of replays with other random seeds, at most; as for `replay`
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=1000))]
+    pub(crate) draws: Option<u16>,
+    /// Of one trace: the random numbers of the one replay whose lock waits are shown
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
     /// Write a chart of the lock waits, before and after
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,

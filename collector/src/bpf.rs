@@ -41,6 +41,7 @@ pub use error::{BpfError, Step};
 pub use event::{
     EventKind, FUTEX_EVENTS, Field, MUTEX_CALL_EVENTS, OWNER_EVENTS, SYSTEM, Sign, TRANSFER_EVENTS,
 };
+pub(crate) use mutex_call::Moment;
 pub use output::Output;
 pub use program::{Attached, Programs};
 pub use rights::Rights;

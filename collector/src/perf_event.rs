@@ -1,5 +1,6 @@
 //! Events of `perf_event_open` and the buffers that they write into.
 
+use crate::bpf::Moment as At;
 use crate::refusal::{Privilege, Refusal};
 use anyhow::{Context, Result};
 use perf_event_open_sys::bindings as sys;
@@ -217,7 +218,7 @@ const KPROBE: &str = "/sys/bus/event_source/devices/kprobe";
 /// The kernel's number, when it refuses; `ENOENT` where it has no such events.
 pub(crate) fn run_at_function(
     function: &CStr,
-    is_return: bool,
+    at: At,
     program: BorrowedFd<'_>,
 ) -> Result<OwnedFd, i32> {
     let read = |name: &str| std::fs::read_to_string(Path::new(KPROBE).join(name)).ok();
@@ -228,7 +229,7 @@ pub(crate) fn run_at_function(
     let mut attr = sys::perf_event_attr { size: ATTR_SIZE, type_: kind, ..Default::default() };
     attr.__bindgen_anon_1.sample_period = 1;
     attr.set_disabled(1);
-    attr.config = u64::from(is_return) << bit.filter(|bit| *bit < 64).ok_or(libc::ENOENT)?;
+    attr.config = u64::from(at == At::Return) << bit.filter(|bit| *bit < 64).ok_or(libc::ENOENT)?;
     attr.__bindgen_anon_3.kprobe_func = function.as_ptr().expose_provenance() as u64;
     run_at(attr, program)
 }

@@ -144,8 +144,22 @@ pub fn plan(request: &Request, offer: &Offer) -> Result<Plan, NoPlan> {
         return Err(NoPlan::Buffer { kib: buffer_kib });
     }
     let call_probes = call_probes(request.detail, offer)?;
-    let program_sets = program_sets(request.detail, offer, &mut remarks)?;
-    let events = events(request, via, offer, &mut remarks);
+    let mut program_sets = program_sets(request.detail, offer, &mut remarks)?;
+    let reads_futexes = request.detail > Detail::Contention || request.futex == Futex::Yes;
+    let futexes = reads_futexes.then(|| futexes(offer));
+    let futex_events: &[EventName] = match futexes {
+        Some(Ok(set)) => {
+            program_sets.push(set);
+            &[]
+        }
+        // The kernel's own events tell the calls, though not who has a lock.
+        Some(Err(why)) => {
+            remarks.push(format!("who has user-space locks is not seen here: {why}"));
+            if request.futex == Futex::Yes { &FUTEX } else { &[] }
+        }
+        None => &[],
+    };
+    let events = events(request, (via, futex_events), offer, &mut remarks);
     if request.target != Target::System {
         remarks.push(
             "only some tasks are recorded: the schedule has gaps, so this recording can be looked \
@@ -207,21 +221,10 @@ fn program_sets(
             if detail == Detail::Sections {
                 sets.push(ProgramSet::ContendedCalls { by: contended_calls(offer)? });
             }
-            let calls: [(_, _, fn([u16; 2]) -> ProgramSet); 2] = [
-                ("what goes through pipes and sockets", &offer.transfers, |at| {
-                    ProgramSet::Transfers { at }
-                }),
-                ("who has user-space locks", &offer.futexes, |at| ProgramSet::Futexes { at }),
-            ];
-            for (what, broken, set) in calls {
-                match (broken, offer.system_calls) {
-                    (None, Some(at)) => sets.push(set(at)),
-                    (why, _) => {
-                        let no_event = "this kernel has no raw_syscalls:sys_enter";
-                        let why = why.as_deref().unwrap_or(no_event);
-                        remarks.push(format!("{what} is not seen here: {why}"));
-                    }
-                }
+            match at_calls(offer.transfers.as_ref(), offer) {
+                Ok(at) => sets.push(ProgramSet::Transfers { at }),
+                Err(why) => remarks
+                    .push(format!("what goes through pipes and sockets is not seen here: {why}")),
             }
             Ok(sets)
         }
@@ -233,6 +236,20 @@ fn program_sets(
             Ok(Vec::new())
         }
     }
+}
+
+/// Where programs at system calls run, if they work.
+fn at_calls<'o>(broken: Option<&'o String>, offer: &'o Offer) -> Result<[u16; 2], &'o str> {
+    match (broken, offer.system_calls) {
+        (None, Some(at)) => Ok(at),
+        (why, _) => Err(why.map_or("this kernel has no raw_syscalls:sys_enter", String::as_str)),
+    }
+}
+
+/// The programs that see futex calls, and the owners of mutexes.
+fn futexes(offer: &Offer) -> Result<ProgramSet, &str> {
+    at_calls(offer.bpf.as_ref().or(offer.futexes.as_ref()), offer)
+        .map(|at| ProgramSet::Futexes { at })
 }
 
 fn call_probes(detail: Detail, offer: &Offer) -> Result<Vec<CallProbe>, NoPlan> {
@@ -270,11 +287,10 @@ pub(crate) fn no_way(tried: &[(CallProbe, Option<String>)]) -> String {
 
 fn events(
     request: &Request,
-    via: Via,
+    (via, futex): (Via, &[EventName]),
     offer: &Offer,
     remarks: &mut Vec<String>,
 ) -> Vec<PlannedEvent> {
-    let futex: &[EventName] = if request.futex == Futex::Yes { &FUTEX } else { &[] };
     let mut planned = Vec::new();
     for event in SCHEDULE.iter().chain(&REST).chain(futex) {
         match offer.events.get(event) {
@@ -359,6 +375,7 @@ mod tests {
             memory_kib: 24 << 20,
             n_cpus: 8,
             call_probes: vec![(CallProbe::Fprobe, None), (CallProbe::Fentry, None)],
+            contended_calls: vec![(CallProbe::Fprobe, None)],
             timer_functions: vec![0x10, 0x20],
             system_calls: Some([1, 2]),
             ..Offer::default()
@@ -408,7 +425,11 @@ mod tests {
         let sets = |detail| of(detail, &offer()).expect("a plan").program_sets;
         assert_eq!(sets(Detail::Contention), []);
         let transfers = ProgramSet::Transfers { at: [1, 2] };
-        assert_eq!(sets(Detail::Owner), [ProgramSet::Owners, transfers]);
+        let futexes = ProgramSet::Futexes { at: [1, 2] };
+        assert_eq!(sets(Detail::Owner), [ProgramSet::Owners, transfers, futexes]);
+        let contended = ProgramSet::ContendedCalls { by: CallProbe::Fprobe };
+        let sections = sets(Detail::Sections);
+        assert_eq!(sections, [ProgramSet::Owners, contended, transfers, futexes]);
         let full = of(Detail::Full, &offer()).expect("a plan");
         assert_eq!(full.call_probes, [CallProbe::Fprobe, CallProbe::Fentry]);
         let no_bpf = Offer { bpf: Some("no BTF".to_owned()), ..offer() };
@@ -419,11 +440,39 @@ mod tests {
         );
         // Every mutex call can be seen without BPF; owners of rwsems are then inferred.
         let full = of(Detail::Full, &no_bpf).expect("a plan");
-        assert_eq!((full.program_sets.len(), full.remarks.len()), (0, 1));
+        assert_eq!((full.program_sets.len(), full.remarks.len()), (0, 2));
         let blind =
             Offer { call_probes: vec![(CallProbe::Kprobe, Some("no".to_owned()))], ..offer() };
         let full = of(Detail::Full, &blind).expect_err("no plan").to_string();
         assert!(full.ends_with("kprobe events: no; `--detail owner` needs none of them"), "{full}");
+    }
+
+    #[test]
+    fn sections_need_a_way_to_see_calls_and_say_what_was_tried() {
+        let why = |text: &str| Some(text.to_owned());
+        let contended_calls =
+            vec![(CallProbe::Fprobe, why("no fprobe")), (CallProbe::Fentry, why("locked down"))];
+        let request = Request { detail: Detail::Sections, ..request() };
+        assert_eq!(
+            refusal(&request, &Offer { contended_calls, ..offer() }),
+            "`--detail sections` needs every call of contended mutexes, which cannot be had here: \
+             fprobe events: no fprobe; BPF fentry and fexit: locked down; `--detail owner` needs \
+             none of them"
+        );
+    }
+
+    #[test]
+    fn futex_calls_are_read_with_bpf_or_told_by_the_kernels_events() {
+        let request = Request { futex: Futex::Yes, ..request() };
+        let is_futex = |planned: &PlannedEvent| FUTEX.contains(&planned.event);
+        let planned = plan(&request, &offer()).expect("a plan");
+        assert_eq!(planned.program_sets, [ProgramSet::Futexes { at: [1, 2] }]);
+        assert!(!planned.events.iter().any(is_futex));
+        let no_bpf = Offer { bpf: Some("no BTF".to_owned()), ..offer() };
+        let planned = plan(&request, &no_bpf).expect("a plan");
+        assert_eq!(planned.program_sets, []);
+        assert_eq!(planned.events.iter().filter(|p| is_futex(p)).count(), 2);
+        assert_eq!(planned.remarks, ["who has user-space locks is not seen here: no BTF"]);
     }
 
     #[test]

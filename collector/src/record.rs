@@ -15,7 +15,7 @@ use crate::offer::{CallProbe, Offer};
 use crate::own_events::OwnEvents;
 use crate::plan::{Plan, plan};
 use crate::probes::Probes;
-use crate::request::{Detail, Request, Target, Via};
+use crate::request::{Detail, Futex, Request, Target, Via};
 use crate::spool::{self, Spool, with_suffix};
 use crate::stream::Lost;
 use crate::trace_dat::Tail;
@@ -85,7 +85,7 @@ fn look(tracefs: &Tracefs, request: &Request) -> Result<Offer> {
         ..Offer::default()
     };
     crate::check::engines(tracefs, &mut offer);
-    if request.detail > Detail::Contention {
+    if request.detail > Detail::Contention || request.futex == Futex::Yes {
         crate::check::probes(tracefs, &mut offer);
     }
     Ok(offer)

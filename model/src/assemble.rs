@@ -34,6 +34,17 @@ fn lost(what: LostWhat) -> NoteKind {
     }
 }
 
+/// Whether an event was concluded from futex calls, which are counted themselves.
+fn is_concluded(kind: &SchedEvent) -> bool {
+    match kind {
+        SchedEvent::ContentionBegin { lock, .. }
+        | SchedEvent::ContentionEnd { lock, .. }
+        | SchedEvent::ContendedRelease { lock }
+        | SchedEvent::LockOwner { lock, .. } => lock.is_of_program(),
+        _ => false,
+    }
+}
+
 /// A CPU while events are walked.
 #[derive(Debug, Default)]
 struct CpuState {
@@ -167,7 +178,9 @@ impl<'r> Assemble<'r> {
         }
         self.now = self.now.max(event.at);
         let at = self.now;
-        *self.counts.entry(event_name(&event.kind)).or_insert(0) += 1;
+        if !is_concluded(&event.kind) {
+            *self.counts.entry(event_name(&event.kind)).or_insert(0) += 1;
+        }
         let n = self.tracker.tasks().len();
         self.lines.resize_with(n, || TaskLine::new(self.start));
         self.responses.observe(event, at, &self.tracker);

@@ -11,29 +11,42 @@
 //! `nptl/lowlevellock.h` and `nptl/pthread_mutex_lock.c` of glibc: a word of 2 says that somebody may
 //! wait, and the owner's thread number stands eight bytes behind it. `futex(2)`.
 
-use crate::{
-    CpuId, Event, LockFlags, LockHolder, LockId, OwnerBits, Recording, SchedEvent, Tid,
-};
+use crate::{CpuId, Event, LockFlags, LockHolder, LockId, OwnerBits, Recording, SchedEvent, Tid};
 use std::collections::BTreeMap;
 
 /// `FUTEX_CMD_MASK`: without the flags for private words and the clock.
 const COMMAND: u32 = !(128 | 256);
 /// `FUTEX_WAIT` and `FUTEX_WAIT_BITSET`, which a timed wait is.
 const WAITS: [u32; 2] = [0, 9];
-/// `FUTEX_WAKE`.
-const WAKE: u32 = 1;
+/// `FUTEX_LOCK_PI` and `FUTEX_LOCK_PI2`: they return when the mutex is had.
+const LOCKS: [u32; 2] = [6, 13];
+/// `FUTEX_WAKE` and `FUTEX_UNLOCK_PI`.
+const RELEASES: [u32; 2] = [1, 7];
+/// `FUTEX_PRIVATE_FLAG`: without it threads of other processes may use the word too.
+const PRIVATE: u32 = 128;
 /// What the kernel keeps to itself: a signal interrupted the call, which begins again.
 const RESTARTS: std::ops::RangeInclusive<i32> = -516..=-512;
-/// `-EAGAIN`: the word had changed before the wait began.
+/// `-EAGAIN`: the word had changed before the wait began. `-EINTR`: a signal came.
 const CHANGED: i32 = -11;
+const INTERRUPTED: i32 = -4;
 
-/// A word of a program: the process and the address.
+/// A word of a program: the process and the address. A word that processes share is known by its
+/// address alone, which children of one parent have in common.
 type Word = (Tid, u64);
+
+/// Where a word is that processes share.
+const SHARED: Tid = Tid::IDLE;
 
 /// What a task does on a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Call {
-    Wait { owner: Option<Tid> },
+    Wait {
+        owner: Option<Tid>,
+    },
+    /// The same, and it has the mutex when it returns 0.
+    Lock {
+        owner: Option<Tid>,
+    },
     Wake,
     Other,
 }
@@ -42,6 +55,7 @@ enum Call {
 #[derive(Clone, Copy, Debug)]
 struct Futex {
     tid: Tid,
+    process: Tid,
     word: Word,
     call: Call,
     begin: usize,
@@ -82,12 +96,13 @@ fn calls(events: &[Event]) -> Vec<Futex> {
             SchedEvent::FutexBegin { uaddr, op, process: Some(process), owner, .. } => {
                 let call = match op & COMMAND {
                     command if WAITS.contains(&command) => Call::Wait { owner },
-                    WAKE => Call::Wake,
+                    command if LOCKS.contains(&command) => Call::Lock { owner },
+                    command if RELEASES.contains(&command) => Call::Wake,
                     _ => Call::Other,
                 };
                 open.insert(event.tid, calls.len());
-                let word = (process, uaddr);
-                calls.push(Futex { tid: event.tid, word, call, begin: n, end: None });
+                let word = (if op & PRIVATE == 0 { SHARED } else { process }, uaddr);
+                calls.push(Futex { tid: event.tid, process, word, call, begin: n, end: None });
             }
             SchedEvent::FutexEnd { ret } => {
                 if let Some(call) = open.remove(&event.tid).and_then(|at| calls.get_mut(at)) {
@@ -105,12 +120,16 @@ fn calls(events: &[Event]) -> Vec<Futex> {
 
 /// The words that are mutexes.
 fn mutexes(calls: &[Futex]) -> BTreeMap<Word, LockId> {
-    let process_of: BTreeMap<Tid, Tid> = calls.iter().map(|call| (call.tid, call.word.0)).collect();
+    let process_of: BTreeMap<Tid, Tid> =
+        calls.iter().map(|call| (call.tid, call.process)).collect();
     // How many waits there are, and how many name an owner.
     let mut waits: BTreeMap<Word, (usize, usize)> = BTreeMap::new();
     for call in calls {
-        let Call::Wait { owner } = call.call else { continue };
-        let is_thread = |owner: &Tid| process_of.get(owner) == Some(&call.word.0);
+        let (Call::Wait { owner } | Call::Lock { owner }) = call.call else { continue };
+        let is_thread = |owner: &Tid| {
+            let process = process_of.get(owner);
+            process == Some(&call.process) || call.word.0 == SHARED && process.is_some()
+        };
         let names_one = owner.filter(|owner| *owner != call.tid).is_some_and(|o| is_thread(&o));
         let counts = waits.entry(call.word).or_default();
         *counts = (counts.0 + 1, counts.1 + usize::from(names_one));
@@ -127,10 +146,7 @@ fn mutexes(calls: &[Futex]) -> BTreeMap<Word, LockId> {
 }
 
 /// What is written beside which event, in their order, and how many waits begin.
-fn written(
-    calls: &[Futex],
-    locks: &BTreeMap<Word, LockId>,
-) -> (Vec<(usize, SchedEvent)>, usize) {
+fn written(calls: &[Futex], locks: &BTreeMap<Word, LockId>) -> (Vec<(usize, SchedEvent)>, usize) {
     let mut next: BTreeMap<Tid, usize> = BTreeMap::new();
     // The next call of the same task.
     let mut follows = vec![None; calls.len()];
@@ -144,38 +160,38 @@ fn written(
         let Some(lock) = locks.get(&call.word).copied() else { continue };
         match call.call {
             Call::Wake => beside.push((call.begin, SchedEvent::ContendedRelease { lock })),
-            Call::Wait { owner } => {
-                // Who tries again at once did not get it.
+            Call::Wait { owner } | Call::Lock { owner } => {
+                let is_wait = |call: &Futex| matches!(call.call, Call::Wait { .. });
+                let goes_on_with = |ret| {
+                    let ends = is_wait(call) && (ret >= 0 || ret == CHANGED || ret == INTERRUPTED);
+                    ends || RESTARTS.contains(&ret)
+                };
+                // Who tries again behind that did not get it; a wait in vain is one by itself.
                 let again = follows[n].filter(|next| {
                     let next = &calls[*next];
-                    next.word == call.word && matches!(next.call, Call::Wait { .. })
+                    call.end.is_none_or(|(_, ret)| goes_on_with(ret))
+                        && next.word == call.word
+                        && !matches!(next.call, Call::Wake | Call::Other)
                 });
                 if !goes_on[n] {
                     n_waits += 1;
                     beside.push((call.begin, SchedEvent::ContentionBegin { lock, flags }));
                 }
                 if let Some(owner) = owner.filter(|owner| *owner != call.tid) {
-                    let holder = LockHolder {
-                        tid: owner,
-                        prio: 0,
-                        is_on_cpu: false,
-                        cpu: CpuId::default(),
-                    };
+                    let holder =
+                        LockHolder { tid: owner, prio: 0, is_on_cpu: false, cpu: CpuId::default() };
                     let owner = Some(holder);
                     let bits = OwnerBits::default();
-                    beside.push((
-                        call.begin,
-                        SchedEvent::LockOwner { lock, flags, owner, bits },
-                    ));
+                    beside.push((call.begin, SchedEvent::LockOwner { lock, flags, owner, bits }));
                 }
                 match (again, call.end) {
                     (Some(again), _) => goes_on[again] = true,
                     (None, Some((end, ret))) => {
                         let got_it = ret >= 0 || ret == CHANGED;
-                        if !RESTARTS.contains(&ret) {
-                            let ret = if got_it { 0 } else { ret };
-                            beside.push((end, SchedEvent::ContentionEnd { lock, ret }));
-                        }
+                        // It does not begin again: its task is gone.
+                        let ret = if RESTARTS.contains(&ret) { INTERRUPTED } else { ret };
+                        let ret = if got_it { 0 } else { ret };
+                        beside.push((end, SchedEvent::ContentionEnd { lock, ret }));
                     }
                     (None, None) => {}
                 }
@@ -185,4 +201,169 @@ fn written(
     }
     beside.sort_by_key(|(at, _)| *at);
     (beside, n_waits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Context, Timestamp};
+    use expect_test::{Expect, expect};
+    use std::fmt::Write;
+
+    /// Lines as `7 wait a owner 8`, `7 wake a`, `7 ret 0`: thread, call, word. Threads 1 to 9 are of
+    /// process 1, 11 to 19 of process 11; a word in capitals is one that processes share.
+    fn recording(text: &str) -> Recording {
+        let event = |(n, line): (usize, &str)| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let number = |word: &str| word.parse::<i32>().expect("a number");
+            let tid = Tid(number(words[0]));
+            let kind = if words[1] == "ret" {
+                SchedEvent::FutexEnd { ret: number(words[2]) }
+            } else {
+                let word = words[2].as_bytes()[0];
+                let command = match words[1] {
+                    "wait" => 0,
+                    "timed" => 9,
+                    "lock-pi" => 6,
+                    "unlock-pi" => 7,
+                    _ => 1,
+                };
+                SchedEvent::FutexBegin {
+                    uaddr: u64::from(word.to_ascii_lowercase()),
+                    op: command | if word.is_ascii_uppercase() { 0 } else { PRIVATE },
+                    val: 2,
+                    process: Some(Tid(tid.0 / 10 * 10 + 1)),
+                    owner: words.get(4).map(|owner| Tid(number(owner))),
+                }
+            };
+            let at = Timestamp(n as u64);
+            Event { at, cpu: CpuId(0), context: Context::Task, tid, kind }
+        };
+        let events = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        Recording { events: events.enumerate().map(event).collect(), ..Recording::default() }
+    }
+
+    fn check(text: &str, expected: &Expect) {
+        let mut recording = recording(text);
+        let n = resolve(&mut recording);
+        let mut told = format!("{n} waits\n");
+        for event in &recording.events {
+            let (at, tid) = (event.at.0, event.tid.0);
+            let _ = match event.kind {
+                SchedEvent::ContentionBegin { .. } => writeln!(told, "{at} {tid} begins"),
+                SchedEvent::ContentionEnd { ret, .. } => writeln!(told, "{at} {tid} ends {ret}"),
+                SchedEvent::ContendedRelease { .. } => writeln!(told, "{at} {tid} releases"),
+                SchedEvent::LockOwner { owner: Some(owner), .. } => {
+                    writeln!(told, "{at} {tid} finds {}", owner.tid.0)
+                }
+                _ => Ok(()),
+            };
+        }
+        expected.assert_eq(&told);
+    }
+
+    #[test]
+    fn a_wait_goes_on_until_the_thread_has_the_mutex() {
+        let text = "2 wait a owner 3\n3 wake a\n3 ret 1\n2 ret 0\n2 wait a owner 4\n4 wake a\n\
+                    4 ret 1\n2 ret 0\n2 wake a\n2 ret 0";
+        check(
+            text,
+            &expect![[r#"
+            1 waits
+            0 2 begins
+            0 2 finds 3
+            1 3 releases
+            4 2 finds 4
+            5 4 releases
+            7 2 ends 0
+            8 2 releases
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_wait_in_vain_is_one_by_itself() {
+        let text =
+            "3 wake a\n3 ret 0\n2 timed a owner 3\n2 ret -110\n2 timed a owner 3\n2 ret -110";
+        check(
+            text,
+            &expect![[r#"
+            2 waits
+            0 3 releases
+            2 2 begins
+            2 2 finds 3
+            3 2 ends -110
+            4 2 begins
+            4 2 finds 3
+            5 2 ends -110
+        "#]],
+        );
+    }
+
+    #[test]
+    fn who_is_killed_waits_no_longer() {
+        let text = "3 wake a\n3 ret 0\n2 wait a owner 3\n2 ret -512";
+        check(
+            text,
+            &expect![[r#"
+            1 waits
+            0 3 releases
+            2 2 begins
+            2 2 finds 3
+            3 2 ends -4
+        "#]],
+        );
+    }
+
+    #[test]
+    fn words_that_name_no_thread_of_the_process_are_no_mutexes() {
+        let other = "12 wake b\n12 ret 0\n2 wait a owner 12\n2 ret 0";
+        let nobody = "3 wake a\n3 ret 0\n2 wait a\n2 ret 0";
+        let itself = "3 wake a\n3 ret 0\n2 wait a owner 2\n2 ret 0";
+        for text in [other, nobody, itself] {
+            check(
+                text,
+                &expect![[r#"
+                0 waits
+            "#]],
+            );
+        }
+    }
+
+    #[test]
+    fn processes_share_words_that_are_not_private() {
+        let text = "12 wake A\n12 ret 0\n2 wait A owner 12\n12 wake A\n12 ret 1\n2 ret 0";
+        check(
+            text,
+            &expect![[r#"
+            1 waits
+            0 12 releases
+            2 2 begins
+            2 2 finds 12
+            3 12 releases
+            5 2 ends 0
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_lock_that_inherits_is_had_when_the_call_returns() {
+        let text = "3 unlock-pi a\n3 ret 0\n2 lock-pi a owner 3\n3 unlock-pi a\n3 ret 0\n2 ret 0\n\
+                    2 unlock-pi a\n2 ret 0\n2 lock-pi a owner 3\n2 ret 0";
+        check(
+            text,
+            &expect![[r#"
+            2 waits
+            0 3 releases
+            2 2 begins
+            2 2 finds 3
+            3 3 releases
+            5 2 ends 0
+            6 2 releases
+            8 2 begins
+            8 2 finds 3
+            9 2 ends 0
+        "#]],
+        );
+    }
 }

@@ -11,8 +11,8 @@ use crate::demand::{
     Wakers, cpus,
 };
 use crate::{
-    CpuId, Demand, Event, Host, LockFlags, LockId, Lost, LostWhat, Recording, SchedEvent, TaskTracker, Timestamp,
-    Trace,
+    CpuId, Demand, Event, Host, LockFlags, LockId, Lost, LostWhat, Recording, SchedEvent,
+    TaskTracker, Timestamp, Trace,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -151,7 +151,9 @@ impl Survey {
                 SchedEvent::ContentionBegin { lock, flags } if flags.has(LockFlags::MUTEX) => {
                     waited_for.insert(lock);
                 }
-                SchedEvent::MutexLock { lock, .. } | SchedEvent::MutexUnlock { lock } => {
+                SchedEvent::MutexLock { lock, .. }
+                | SchedEvent::MutexTrylock { lock, .. }
+                | SchedEvent::MutexUnlock { lock } => {
                     survey.calls.of.insert(lock);
                     survey.calls.is_complete |= !waited_for.contains(&lock);
                 }

@@ -209,8 +209,8 @@ impl Engine<'_> {
         let discipline = self.locks[lock.index()].discipline;
         // An rwsem's writer waits before it asks, unless it is realtime (kernel model 3.4).
         let patience = RWSEM_PATIENCE_NS.max(self.tick_ns().unsigned_abs());
-        let is_impatient = self.task(t).class >= Class::Realtime
-            || self.now - self.task(t).waits_since > patience;
+        let is_impatient =
+            self.task(t).class >= Class::Realtime || self.now - self.task(t).waits_since > patience;
         let asks = match discipline {
             Discipline::Mutex => true,
             Discipline::Futex => false,

@@ -315,6 +315,19 @@ fn decoder(layout: &Layout) -> Option<Decode> {
             flags: f("flags")?,
             holder: [f("owner_pid")?, f("owner_prio")?, f("owner_on_cpu")?, f("owner_cpu")?],
         },
+        "hrtimer_start" => Decode::Hrtimer {
+            timer: f("hrtimer")?,
+            function: f("function")?,
+            expires: f("expires")?,
+        },
+        name => return own_record(name, &f).or_else(|| mutex_call(name, &f)),
+    };
+    Some(decode)
+}
+
+/// What the programs of our own recorder write, and the kernel's own futex calls.
+fn own_record(name: &str, f: &impl Fn(&str) -> Option<Field>) -> Option<Decode> {
+    Some(match name {
         "transfer_begin" => Decode::TransferBegin {
             buffer: f("buffer")?,
             mutex: f("mutex")?,
@@ -336,14 +349,8 @@ fn decoder(layout: &Layout) -> Option<Decode> {
         },
         "sched_yield" => Decode::Yield,
         "futex_end" | "sys_exit_futex" => Decode::FutexEnd { ret: f("ret")? },
-        "hrtimer_start" => Decode::Hrtimer {
-            timer: f("hrtimer")?,
-            function: f("function")?,
-            expires: f("expires")?,
-        },
-        name => return mutex_call(name, &f),
-    };
-    Some(decode)
+        _ => return None,
+    })
 }
 
 fn buffer_id(address: u64, inode: u64) -> Option<BufferId> {
@@ -390,13 +397,15 @@ pub(crate) fn futex_begin(
     memory: Option<(u32, Tid)>,
 ) -> SchedEvent {
     /// `FUTEX_LOCK_PI`, `FUTEX_UNLOCK_PI`, `FUTEX_TRYLOCK_PI` and `FUTEX_LOCK_PI2`: the word names
-    /// the owner.
+    /// the owner. So does that of a robust mutex, which somebody waits for.
     const PI: [u32; 4] = [6, 7, 8, 13];
-    /// `FUTEX_CMD_MASK` and `FUTEX_TID_MASK`.
+    /// `FUTEX_CMD_MASK`, `FUTEX_TID_MASK` and `FUTEX_WAITERS`.
     const COMMAND: u32 = !(128 | 256);
     const THREAD: u32 = 0x3fff_ffff;
+    const WAITERS: u32 = 1 << 31;
     let owner = memory.map(|(word, owner)| {
-        if PI.contains(&(op & COMMAND)) { Tid((word & THREAD).cast_signed()) } else { owner }
+        let is_named = PI.contains(&(op & COMMAND)) || word & WAITERS != 0;
+        if is_named { Tid((word & THREAD).cast_signed()) } else { owner }
     });
     let owner = owner.filter(|owner| *owner > Tid::IDLE);
     SchedEvent::FutexBegin { uaddr, op, val, process, owner }
@@ -522,7 +531,7 @@ impl Decode {
             Self::FutexBegin { uaddr, op, val, process, word, owner } => {
                 let number = |f: &Option<Field>| f.as_ref().and_then(|f| f.int(r, e));
                 // System calls keep their arguments in whole registers.
-                let half = |f: &Field| Some((f.unsigned(r, e)? & u64::from(u32::MAX)) as u32);
+                let half = |f: &Field| u32::try_from(f.unsigned(r, e)? & u64::from(u32::MAX)).ok();
                 let owner = number(word).zip(number(owner));
                 futex_begin(
                     (uaddr.unsigned(r, e)?, half(op)?, half(val)?),

@@ -51,9 +51,7 @@ pub(crate) fn run() -> Result<()> {
     let waits = begins(&table(&resched, &trace, "lock_waits")?);
     let Score { all, right, between, wrong } = score(&owners, &waits, &held(&notes));
     let percent = 100.0 * f64::from(right) / f64::from(all.max(1));
-    print(&format!(
-        "| user-locks | {all} | {right} ({percent:.2} %) | {between} | {wrong} |"
-    ));
+    print(&format!("| user-locks | {all} | {right} ({percent:.2} %) | {between} | {wrong} |"));
     std::fs::remove_dir_all(&folder)?;
     Ok(())
 }
@@ -115,8 +113,7 @@ mod tests {
         let held = held("7 0x10 100 200\n8 0x10 210 300\n");
         let lock = format!("{:#x}", 1u64 << 62 | 0x10);
         let span = |begin, end, owner| Span { begin, end, owner: Some(owner), permille: 1000 };
-        let owners =
-            BTreeMap::from([(lock.clone(), vec![span(100, 205, 7), span(205, 300, 9)])]);
+        let owners = BTreeMap::from([(lock.clone(), vec![span(100, 205, 7), span(205, 300, 9)])]);
         let waits = BTreeMap::from([((9, lock), vec![150, 204, 250])]);
         let expected = Score { all: 3, right: 1, between: 1, wrong: 1 };
         assert_eq!(score(&owners, &waits, &held), expected);

@@ -42,7 +42,8 @@ fn with_replay(
     chart: Option<&Output>,
 ) -> Result<Outcome> {
     let title = input.title();
-    let study = Study::of(input, CostChoice::Calibrated)?;
+    let mut study = Study::of(input, CostChoice::Calibrated)?;
+    study.seed = args.seed;
     let weaknesses = study.weaknesses();
     for weakness in &weaknesses {
         say(&format!("resched: {}: {}", study.input.name, weakness.text()));
@@ -50,7 +51,7 @@ fn with_replay(
     if weaknesses.contains(&Weakness::ProxyExecutionOn) && policy != Policy::Recorded {
         return Ok(Outcome::Inconclusive);
     }
-    let draws = Draws::usual(&study);
+    let draws = args.draws.map_or_else(|| Draws::usual(&study), Draws::up_to);
     let v = Verdict::of(study, Variant::plain(Policy::None), Variant::plain(policy), draws)?;
     let is_sound = weaknesses.is_empty() && replay::holds(&v);
     let labels = [v.base.variant.name.as_str(), v.other.variant.name.as_str()];
@@ -72,13 +73,17 @@ fn with_replay(
 /// what waits go.
 fn beside_replays(title: &str, v: &Verdict, recorded: &Summary) -> String {
     let labels = [v.base.variant.name.as_str(), v.other.variant.name.as_str()];
-    let mut text = format!("{}\n\n", headline::of_trace(title, v.study.recorded(), recorded));
+    let mut text = format!("{}\n", headline::of_trace(title, v.study.recorded(), recorded));
+    text.push_str(&replay::means_of(v));
+    text.push('\n');
     let beside = replay::beside(v, Some(recorded));
     text.push_str(&comparison::table(&v.comparison, labels, beside));
     let sides = [&v.comparison.before, &v.comparison.after].into_iter().zip(labels);
     let recorded = (!v.study.is_scenario()).then_some((recorded, "recorded"));
     for (side, label) in recorded.into_iter().chain(sides) {
-        text.push_str(&format!("\nlock waits, {label}\n{}", summary::parts(&side.waits.parts)));
+        let one = if label == "recorded" { "" } else { ", one replay" };
+        let parts = summary::parts(&side.waits.parts);
+        text.push_str(&format!("\nlock waits, {label}{one}\n{parts}"));
     }
     if !v.study.is_scenario() {
         text.push_str(&format!("\ntrust     {}\n", headline::trust(&v.fidelity)));

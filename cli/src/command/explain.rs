@@ -25,13 +25,12 @@ pub(super) fn run(args: &Explain) -> Result<Outcome> {
     let recorded = study.recorded();
     let counts = |waiter| args.task.as_ref().is_none_or(|task| recorded.name(waiter) == task);
     let episodes = analysis::worst_episodes_of(recorded, args.worst, counts);
-    if args.json {
-        let list: Vec<_> = episodes.iter().map(|e| as_json(recorded, e)).collect();
-        print_json(&list)?;
-        return Ok(Outcome::Done);
-    }
     if episodes.is_empty() {
-        print("no lock waits to explain\n")?;
+        if args.json {
+            print_json(&episodes_as_json(recorded, &episodes, &[]))?;
+        } else {
+            print("no lock waits to explain\n")?;
+        }
         return Ok(if weaknesses.is_empty() { Outcome::Done } else { Outcome::Inconclusive });
     }
     let (replayed, is_faithful) = if weaknesses.contains(&Weakness::ProxyExecutionOn) {
@@ -39,6 +38,12 @@ pub(super) fn run(args: &Explain) -> Result<Outcome> {
     } else {
         replays(&study, policy)?
     };
+    let is_sound = weaknesses.is_empty() && is_faithful;
+    let outcome = if is_sound { Outcome::Done } else { Outcome::Inconclusive };
+    if args.json {
+        print_json(&episodes_as_json(recorded, &episodes, &replayed))?;
+        return Ok(outcome);
+    }
     let title = if study.is_scenario() { "none" } else { "recorded" };
     let mut text = String::new();
     for (n, episode) in episodes.iter().enumerate() {
@@ -53,8 +58,30 @@ pub(super) fn run(args: &Explain) -> Result<Outcome> {
     }
     text.push_str(lanes::LEGEND);
     print(&text)?;
-    let is_sound = weaknesses.is_empty() && is_faithful;
-    Ok(if is_sound { Outcome::Done } else { Outcome::Inconclusive })
+    Ok(outcome)
+}
+
+/// Each episode, with what the whole response became in each replay.
+fn episodes_as_json(
+    recorded: &Trace,
+    episodes: &[Episode],
+    replayed: &[Replayed],
+) -> Vec<serde_json::Value> {
+    let one = |e: &Episode| {
+        let mut json = as_json(recorded, e);
+        let of = |r: &Replayed| {
+            let pair = analysis::same_response(recorded, e.waiter, e.begin, &r.trace);
+            let lengths = pair.map(|(was, is)| [was, is].map(|r| r.end.since(r.begin).0));
+            serde_json::json!({
+                "policy": r.variant.name,
+                "recorded_response_ns": lengths.map(|l| l[0]),
+                "response_ns": lengths.map(|l| l[1]),
+            })
+        };
+        json["replays"] = replayed.iter().map(of).collect();
+        json
+    };
+    episodes.iter().map(one).collect()
 }
 
 /// The replay under `none`, which what the policy brings is measured by, and the one under the

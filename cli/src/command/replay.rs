@@ -94,9 +94,14 @@ pub(super) fn carries(study: &Study, fidelity: &Fidelity) -> bool {
         "resched: {}: replayed under none, {}: no prediction can rest on that. \
          `resched replay FILE --diverge` shows where the two part. What a replay cannot know of a \
          machine goes into TRACE.host.json: cgroups and weights, nice levels, affinities, tick \
-         and preemption; locks in user space it knows from recordings with `--detail owner` alone",
+         and preemption{}",
         study.input.name,
-        headline::misses(fidelity)
+        headline::misses(fidelity),
+        if study.recorded().has("futex_begin") {
+            ""
+        } else {
+            "; locks in user space it knows from recordings with `--detail owner` alone"
+        }
     ));
     false
 }
@@ -217,12 +222,9 @@ pub(super) fn as_text(v: &Verdict) -> String {
     let (a, b) = (v.base.variant.name.as_str(), v.other.variant.name.as_str());
     let mut text = headline::of_trace(&v.study.input.name, v.study.recorded(), &recorded);
     text.push_str(&format!(
-        "\nrecorded {}; replayed under {a} and {b}{}\n\n",
+        "\nrecorded {}; replayed under {a} and {b}\n{}\n",
         recorded_how(&v.study),
-        match v.intervals.draws {
-            0 => String::new(),
-            n => format!("\nmeans of {n} replays each, with other random seeds"),
-        }
+        means_of(v)
     ));
     text.push_str(&comparison::table(&v.comparison, [a, b], beside(v, Some(&recorded))));
     text.push('\n');
@@ -239,6 +241,14 @@ pub(super) fn as_text(v: &Verdict) -> String {
         text.push_str(&format!("  note      {} {}\n", note.at, note.text));
     }
     text
+}
+
+/// What the figures of a table are: a line, unless they are those of one replay.
+pub(super) fn means_of(v: &Verdict) -> String {
+    match v.intervals.draws {
+        0 => String::new(),
+        n => format!("means of {n} replays each, with other random seeds\n"),
+    }
 }
 
 /// What stands beside the comparison of two replays; the recording, unless it is one of the two.

@@ -142,16 +142,16 @@ fn short(ns: f64) -> String {
     if millis >= 100.0 { format!("{millis:.0}") } else { format!("{millis:.1}") }
 }
 
-/// Tasks with responses in both, those whose total response time moved most first.
+/// Tasks with responses in both: first those whose total response time moved most, or that waited
+/// longest for locks.
 fn interesting(c: &Comparison) -> Vec<&TaskPair> {
-    let weight = |p: &&TaskPair| {
-        let of = |t: &Option<TaskSummary>| t.as_ref().map(|t| t.responses);
-        match (of(&p.before), of(&p.after)) {
-            (Some(a), Some(b)) if a.count > 4 && b.count > 4 => {
-                Some((b.mean_ns - a.mean_ns).abs() * a.count as f64)
-            }
-            _ => None,
+    let weight = |p: &&TaskPair| match (&p.before, &p.after) {
+        (Some(a), Some(b)) if a.responses.count > 4 && b.responses.count > 4 => {
+            let moved = (b.responses.mean_ns - a.responses.mean_ns).abs();
+            let waited = a.waits.length.total_ns.max(b.waits.length.total_ns);
+            Some((moved * a.responses.count as f64).max(waited as f64))
         }
+        _ => None,
     };
     let mut pairs: Vec<_> = c.tasks.iter().filter_map(|p| Some((weight(&p)?, p))).collect();
     pairs.sort_by(|(a, _), (b, _)| b.total_cmp(a));

@@ -45,10 +45,9 @@ pub fn check(btf_path: &Path, system_calls: Option<[u16; 2]>) -> Check {
         Ok(programs.missing().to_vec())
     };
     let at = system_calls.unwrap_or_default();
-    let transfers =
-        |btf: &Btf, id: u16, output: &Output| {
-            Programs::load_transfers(btf, id, output, at, &OpenCalls::new()?)
-        };
+    let transfers = |btf: &Btf, id: u16, output: &Output| {
+        Programs::load_transfers(btf, id, output, at, &OpenCalls::new()?)
+    };
     Check {
         rights: Rights::of_this_process(),
         types: types().map(|_| ()),

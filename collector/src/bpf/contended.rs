@@ -61,7 +61,10 @@ impl Maps {
                 .map_err(|errno| BpfError::refused(Step::CreateMap, errno))
         };
         let calls = MapKind::Hash { value_size: 8 };
-        Ok(Self { locks: create(MapKind::Addresses, MOST_LOCKS)?, calls: create(calls, MOST_CALLS)? })
+        Ok(Self {
+            locks: create(MapKind::Addresses, MOST_LOCKS)?,
+            calls: create(calls, MOST_CALLS)?,
+        })
     }
 
     /// The mutexes that were waited for.
@@ -139,7 +142,7 @@ fn leave_unless_found(p: &mut Assembler) {
 #[derive(Debug)]
 pub(super) struct AtFunction {
     pub(super) function: &'static CStr,
-    pub(super) is_return: bool,
+    pub(super) moment: Moment,
     pub(super) code: Vec<u64>,
 }
 
@@ -164,15 +167,15 @@ pub(super) fn programs(
             continue;
         };
         let event = mutex_call::event_and_id(call.event, first_id)?;
-        let mut add = |is_return, code| programs.push(AtFunction { function, is_return, code });
+        let mut add = |moment, code| programs.push(AtFunction { function, moment, code });
         match (call.moment, call.has_both()) {
-            (Moment::Entry, false) => add(false, at.entry(event)),
-            (Moment::Entry, true) => add(false, at.entry_of_both(event)),
+            (Moment::Entry, false) => add(Moment::Entry, at.entry(event)),
+            (Moment::Entry, true) => add(Moment::Entry, at.entry_of_both(event)),
             (Moment::Return, false) => {
-                add(false, at.remember());
-                add(true, at.result(event));
+                add(Moment::Entry, at.remember());
+                add(Moment::Return, at.result(event));
             }
-            (Moment::Return, true) => add(true, at.result(event)),
+            (Moment::Return, true) => add(Moment::Return, at.result(event)),
         }
     }
     Ok((programs, missing))

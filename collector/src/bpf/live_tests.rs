@@ -2,7 +2,8 @@
 #![expect(clippy::print_stderr, reason = "a skipped test says why")]
 
 use super::{
-    BpfError, Btf, KERNEL_BTF, MUTEX_CALL_EVENTS, OWNER_EVENTS, Output, Programs, RecordRing,
+    BpfError, Btf, KERNEL_BTF, MUTEX_CALL_EVENTS, OWNER_EVENTS, OpenCalls, Output, Programs,
+    RecordRing,
 };
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
@@ -25,6 +26,19 @@ fn records(rings: &mut [RecordRing]) -> Vec<(u32, Vec<u8>)> {
             newest = record.at;
             assert_eq!(record.lost, 0);
             records.push((record.thread, record.bytes.to_vec()));
+        });
+    }
+    records
+}
+
+/// The same of some threads alone, where others may leave more than a ring holds.
+fn records_of(rings: &mut [RecordRing], process: u32) -> Vec<(u32, Vec<u8>)> {
+    let mut records = Vec::new();
+    for ring in rings {
+        ring.read(|record| {
+            if record.process == process {
+                records.push((record.thread, record.bytes.to_vec()));
+            }
         });
     }
     records
@@ -247,7 +261,9 @@ fn what_goes_through_pipes_and_sockets_is_seen() {
     let Some(at) = system_calls() else { return };
     let Some(output) = permitted(Output::new()) else { return };
     let mut rings = rings(&output);
-    let Some(programs) = permitted(Programs::load_transfers(&btf, ID, &output, at)) else { return };
+    let Some(calls) = permitted(OpenCalls::new()) else { return };
+    let load = Programs::load_transfers(&btf, ID, &output, at, &calls);
+    let Some(programs) = permitted(load) else { return };
     let Some(attached) = permitted(programs.attach()) else { return };
     // SAFETY: no arguments, no memory.
     let thread = unsafe { libc::gettid() }.cast_unsigned();
@@ -301,4 +317,66 @@ fn what_goes_through_pipes_and_sockets_is_seen() {
         end 1 ret -11
     "#]]
     .assert_eq(&told);
+}
+
+/// A mutex of glibc, which two threads share.
+struct Mutex(std::cell::UnsafeCell<libc::pthread_mutex_t>);
+
+#[expect(unsafe_code, reason = "a mutex is made to be shared")]
+// SAFETY: it is reached through the functions of the C library alone.
+unsafe impl Sync for Mutex {}
+
+#[test]
+#[expect(unsafe_code, reason = "the C library's own mutex, and gettid")]
+fn who_waits_for_a_mutex_of_the_c_library_finds_its_owner() {
+    let Some(at) = system_calls() else { return };
+    let Some(output) = permitted(Output::new()) else { return };
+    let mut rings = rings(&output);
+    let Some(programs) = permitted(Programs::load_futexes(ID, &output, at)) else { return };
+    let Some(attached) = permitted(programs.attach()) else { return };
+    let mutex = Mutex(std::cell::UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER));
+    // SAFETY: no arguments, no memory.
+    let number = || unsafe { libc::gettid() };
+    let [lock, unlock] = [libc::pthread_mutex_lock, libc::pthread_mutex_unlock]
+        // SAFETY: an initialized mutex that outlives both threads.
+        .map(|call| {
+            let mutex = &mutex;
+            move || assert_eq!(unsafe { call(mutex.0.get()) }, 0)
+        });
+    lock();
+    let owner = number();
+    let mut seen: Vec<(u32, Vec<u8>)> = Vec::new();
+    let waiter = std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            lock();
+            unlock();
+            number()
+        });
+        // Until the other one has begun to wait.
+        while !seen.iter().any(|(_, record)| is_wait_on(record, mutex.0.get().addr())) {
+            seen.extend(records_of(&mut rings, std::process::id()));
+            std::thread::yield_now();
+        }
+        unlock();
+        waiter.join().unwrap()
+    });
+    seen.extend(records_of(&mut rings, std::process::id()));
+    drop(attached);
+
+    let wait = seen.iter().find(|(_, record)| is_wait_on(record, mutex.0.get().addr()));
+    let (thread, record) = wait.expect("it has been seen");
+    assert_eq!(*thread, waiter.cast_unsigned());
+    assert_eq!(word(record, 24), std::process::id(), "the process");
+    assert_eq!(word(record, 28), 2, "the word: somebody waits");
+    assert_eq!(word(record, 32), owner.cast_unsigned(), "who has the mutex");
+    let is_yield = |record: &[u8]| word(record, 0) == u32::from(ID) + 2;
+    let yields =
+        seen.iter().filter(|(thread, record)| is_yield(record) && *thread == owner.cast_unsigned());
+    assert!(yields.count() > 0, "yields are seen too");
+}
+
+/// Whether a record is the beginning of a `FUTEX_WAIT` on the word at this address.
+fn is_wait_on(record: &[u8], uaddr: usize) -> bool {
+    let command = |record: &[u8]| word(record, 16) & !(128 | 256);
+    word(record, 0) == u32::from(ID) && address(record, 8) == uaddr as u64 && command(record) == 0
 }

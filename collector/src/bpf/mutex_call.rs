@@ -16,7 +16,7 @@ use std::os::fd::BorrowedFd;
 
 /// Where in a function a program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Moment {
+pub(crate) enum Moment {
     Entry,
     Return,
 }
@@ -70,11 +70,19 @@ pub(super) const CALLS: &[Call] = &[
     optional("mutex_lock_in", &[c"mutex_lock_io", c"mutex_lock_io_nested"], Moment::Entry),
 ];
 
-const fn required(event: &'static str, functions: &'static [&'static CStr], moment: Moment) -> Call {
+const fn required(
+    event: &'static str,
+    functions: &'static [&'static CStr],
+    moment: Moment,
+) -> Call {
     Call { event, functions, moment, presence: Presence::Required, other: Other::Nothing }
 }
 
-const fn optional(event: &'static str, functions: &'static [&'static CStr], moment: Moment) -> Call {
+const fn optional(
+    event: &'static str,
+    functions: &'static [&'static CStr],
+    moment: Moment,
+) -> Call {
     Call { event, functions, moment, presence: Presence::Optional, other: Other::Nothing }
 }
 

@@ -3,9 +3,10 @@
 use super::btf::Btf;
 use super::error::{BpfError, Step};
 use super::event::{FUTEX_EVENTS, MUTEX_CALL_EVENTS, OWNER_EVENTS, TRANSFER_EVENTS};
+use super::mutex_call::Moment;
 use super::output::Output;
-use super::transfer::OpenCalls;
 use super::system_call::{self, ProgramKind, Rejected};
+use super::transfer::OpenCalls;
 use super::{contended, futex, mutex_call, owner, transfer};
 use crate::offer::CallProbe;
 use crate::perf_event;
@@ -40,12 +41,12 @@ enum Place {
     /// Through fprobe.
     Fprobe {
         function: &'static CStr,
-        is_return: bool,
+        moment: Moment,
     },
     /// Through a breakpoint.
     Kprobe {
         function: &'static CStr,
-        is_return: bool,
+        moment: Moment,
     },
     /// The perf event of the tracepoint with this number.
     Event {
@@ -109,10 +110,10 @@ impl Programs {
             return Ok(Self { loaded, missing: calls.missing });
         }
         let (programs, missing) = contended::programs(btf, first_id, &maps, output)?;
-        for contended::AtFunction { function, is_return, code } in programs {
+        for contended::AtFunction { function, moment, code } in programs {
             let (is_many, place) = match by {
-                CallProbe::Fprobe => (true, Place::Fprobe { function, is_return }),
-                _ => (false, Place::Kprobe { function, is_return }),
+                CallProbe::Fprobe => (true, Place::Fprobe { function, moment }),
+                _ => (false, Place::Kprobe { function, moment }),
             };
             loaded.push(load(ProgramKind::Functions { is_many }, place, &code)?);
         }
@@ -158,11 +159,7 @@ impl Programs {
     pub fn load_futexes(first_id: u16, output: &Output, at: [u16; 2]) -> Result<Self, BpfError> {
         enough_ids(first_id, FUTEX_EVENTS.len())?;
         let code = [
-            futex::begin(
-                (&FUTEX_EVENTS[0], first_id),
-                (&FUTEX_EVENTS[2], first_id + 2),
-                output,
-            ),
+            futex::begin((&FUTEX_EVENTS[0], first_id), (&FUTEX_EVENTS[2], first_id + 2), output),
             futex::end((&FUTEX_EVENTS[1], first_id + 1), output),
         ];
         Ok(Self { loaded: load_at_calls(&code, at)?, missing: Vec::new() })
@@ -204,15 +201,15 @@ impl Loaded {
         let (tracepoint, place) = match self.place {
             Place::Tracepoint(name) => (Some(name), name.to_string_lossy().into_owned()),
             Place::Function(name) => (None, name.to_owned()),
-            Place::Fprobe { function, is_return } => {
+            Place::Fprobe { function, moment } => {
                 let attach = system_call::attach_to_functions;
                 let refused = |errno| refused_at(function, errno);
-                return attach(self.program.as_fd(), &[function], is_return).map_err(refused);
+                return attach(self.program.as_fd(), &[function], moment).map_err(refused);
             }
-            Place::Kprobe { function, is_return } => {
+            Place::Kprobe { function, moment } => {
                 let attach = perf_event::run_at_function;
                 let refused = |errno| refused_at(function, errno);
-                return attach(function, is_return, self.program.as_fd()).map_err(refused);
+                return attach(function, moment, self.program.as_fd()).map_err(refused);
             }
             Place::Event { name, id } => {
                 let refused = |errno| BpfError::refused(Step::Attach { place: name.into() }, errno);

@@ -3,6 +3,7 @@
 //! Source: `include/uapi/linux/bpf.h`. Fields behind the last one named here are zero, as the
 //! kernel demands of callers who do not know them. Errors are numbers as in `errno.h`.
 
+use super::mutex_call::Moment;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -220,7 +221,7 @@ pub(super) fn attach(program: BorrowedFd<'_>, tracepoint: Option<&CStr>) -> Resu
 pub(super) fn attach_to_functions(
     program: BorrowedFd<'_>,
     functions: &[&CStr],
-    is_return: bool,
+    moment: Moment,
 ) -> Result<OwnedFd, i32> {
     let names: Vec<u64> = functions.iter().map(|name| address(name.as_ptr())).collect();
     let mut request = LinkFunctions {
@@ -228,7 +229,7 @@ pub(super) fn attach_to_functions(
         target: 0,
         attach_type: AT_FUNCTIONS,
         flags: 0,
-        where_in_them: u32::from(is_return),
+        where_in_them: u32::from(moment == Moment::Return),
         count: u32::try_from(names.len()).map_err(|_| libc::E2BIG)?,
         names: address(names.as_ptr()),
         addresses: 0,

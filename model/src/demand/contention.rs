@@ -73,8 +73,9 @@ impl Extract<'_> {
     }
 
     /// Whether acquisitions and releases of a lock leave no events of their own.
-    pub(super) fn hides_sections(&self, lock: LockId) -> bool {
-        !self.calls.of.contains(&lock)
+    pub(super) fn hides_sections(&self, lock: LockId, flags: LockFlags) -> bool {
+        let is_called = self.calls.is_complete || self.calls.of.contains(&lock);
+        !(is_called && flags.has(LockFlags::MUTEX))
     }
 
     pub(super) fn end(&mut self, e: &Event, lock: LockId, ret: i32) {

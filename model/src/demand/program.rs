@@ -106,6 +106,9 @@ pub(super) struct Build {
     pub(super) failed_entry: Option<usize>,
     pub(super) held: Vec<LockIndex>,
     pub(super) holds: Vec<LockIndex>,
+    /// Locks that it releases, and did not take as far as is recorded: behind so much CPU time, most
+    /// likely.
+    pub(super) unseen: Vec<(u64, LockIndex)>,
     pub(super) timer: Option<(u64, u64, u64)>,
     pub(super) timer_sleeps: Vec<TimerSleep>,
     /// When it was woken from sleeps other than for a mutex.
@@ -250,12 +253,10 @@ impl Build {
     /// It has a lock whose acquisition is not recorded: it took it when it woke last, or has had it
     /// from the beginning.
     pub(super) fn took_unseen(&mut self, lock: LockIndex) {
-        let Some(woken) = self.steps.iter().rposition(Step::leaves) else {
-            return self.holds.push(lock);
-        };
-        let total = self.steps[woken].total;
-        let at = self.steps.get(woken + 1).map_or(self.steps[woken].at, |next| next.at);
-        self.insert(Place { step: woken + 1, total }, at, Op::Lock(lock));
+        match self.steps.iter().rfind(|step| step.leaves()) {
+            Some(woken) => self.unseen.push((woken.total, lock)),
+            None => self.holds.push(lock),
+        }
     }
 
     /// CPU time used up to a moment.

@@ -82,7 +82,7 @@ impl Extract<'_> {
         self.builds.resize_with(tasks.len(), Build::default);
         let indexes = (0..).map(LockIndex).zip(&self.locks);
         let is_guessed = |(i, lock): &(LockIndex, &DemandLock)| {
-            let is_seen = !self.hides_sections(lock.lock) || self.buffers.shows(*i);
+            let is_seen = !self.hides_sections(lock.lock, lock.flags) || self.buffers.shows(*i);
             self.cover.has(lock.flags) && !is_seen
         };
         let guessed = indexes.filter(is_guessed).map(|(i, _)| i).collect();
@@ -158,7 +158,7 @@ impl Extract<'_> {
         let mut list = Vec::new();
         for (lock, index) in &self.lock_index {
             let flags = self.locks[index.index()].flags;
-            let is_seen = !self.hides_sections(*lock) || self.buffers.shows(*index);
+            let is_seen = !self.hides_sections(*lock, flags) || self.buffers.shows(*index);
             if self.cover.has(flags) && !is_seen {
                 list.extend(trace.locks.get(lock).map(|l| (*index, &l.holds)));
             }
@@ -295,11 +295,20 @@ impl Programs {
             *notes.entry(note).or_insert(0) += count;
         }
         let busy = if choices.literal { &[][..] } else { &p.busy };
-        let (mut ops, index_of) = p.build.ops(&sections.inserts, busy);
+        let mut inserts = sections.inserts;
+        let mut holds = p.build.holds.clone();
+        for (total, lock) in &p.build.unseen {
+            if choices.literal {
+                holds.push(*lock);
+            } else {
+                inserts.push((p.build.place_behind(*total), Op::Lock(*lock)));
+            }
+        }
+        inserts.sort_by_key(|(place, _)| *place);
+        let (mut ops, index_of) = p.build.ops(&inserts, busy);
         if !busy.is_empty() {
             *notes.entry(DemandNote::BusyWaitInferred).or_insert(0) += busy.len() as u64;
         }
-        let mut holds = p.build.holds.clone();
         holds.extend(sections.holds);
         let ending = p.ending(&ops, &holds, &index_of);
         for (step, end) in &p.timed {

@@ -364,9 +364,7 @@ fn user_lock(event: &str, text: &str) -> Option<SchedEvent> {
         "user_lock_begin" => {
             SchedEvent::ContentionBegin { lock, flags: LockFlags(LockFlags::USER) }
         }
-        "user_lock_end" => {
-            SchedEvent::ContentionEnd { lock, ret: int(value(text, "ret")?)? }
-        }
+        "user_lock_end" => SchedEvent::ContentionEnd { lock, ret: int(value(text, "ret")?)? },
         _ => SchedEvent::ContendedRelease { lock },
     })
 }

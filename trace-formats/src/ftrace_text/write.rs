@@ -282,6 +282,37 @@ fn write_lock(kind: &SchedEvent, out: &mut impl Write) -> fmt::Result {
                 owner.map_or((0, 0, 0, 0), |o| (o.tid.0, o.prio, i32::from(o.is_on_cpu), o.cpu.0));
             write!(out, " owner_pid={tid} owner_prio={prio} owner_on_cpu={on_cpu} owner_cpu={cpu}")
         }
+        SchedEvent::MutexLock { lock, has_return: HasReturn::No } => {
+            write!(out, "mutex_lock_in: lock={lock}")
+        }
+        SchedEvent::MutexLock { lock, has_return: HasReturn::Yes } => {
+            write!(out, "mutex_lock_interruptible_in: lock={lock}")
+        }
+        SchedEvent::MutexLockReturn { lock, ret } => {
+            write!(out, "mutex_lock_interruptible_ret: lock={lock} ret={ret}")
+        }
+        SchedEvent::MutexTrylock { lock, ret } => {
+            write!(out, "mutex_trylock_ret: lock={lock} ret={ret}")
+        }
+        SchedEvent::MutexUnlock { lock } => write!(out, "mutex_unlock_in: lock={lock}"),
+        SchedEvent::Donor { donor, running } => {
+            write!(out, "resched_donor: donor_pid={} running_pid={}", donor.0, running.0)
+        }
+        SchedEvent::ProxyMigrate { tid, orig_cpu, dest_cpu } => {
+            let (orig, dest) = (orig_cpu.0, dest_cpu.0);
+            write!(out, "resched_proxy_migrate: pid={} orig_cpu={orig} dest_cpu={dest}", tid.0)
+        }
+        SchedEvent::ProxyReturn { tid, orig_cpu, dest_cpu } => {
+            let (orig, dest) = (orig_cpu.0, dest_cpu.0);
+            write!(out, "resched_proxy_return: pid={} orig_cpu={orig} dest_cpu={dest}", tid.0)
+        }
+        _ => write_own_record(kind, out),
+    }
+}
+
+/// What the programs of our own recorder write.
+fn write_own_record(kind: &SchedEvent, out: &mut impl Write) -> fmt::Result {
+    match *kind {
         SchedEvent::TransferBegin { buffer, way, size, count, is_nonblocking, mutex } => {
             let (size, kind) = match size {
                 BufferSize::Pages(pages) => (pages, 0),
@@ -307,30 +338,6 @@ fn write_lock(kind: &SchedEvent, out: &mut impl Write) -> fmt::Result {
         }
         SchedEvent::Yield => write!(out, "sched_yield:"),
         SchedEvent::FutexEnd { ret } => write!(out, "futex_end: ret={ret}"),
-        SchedEvent::MutexLock { lock, has_return: HasReturn::No } => {
-            write!(out, "mutex_lock_in: lock={lock}")
-        }
-        SchedEvent::MutexLock { lock, has_return: HasReturn::Yes } => {
-            write!(out, "mutex_lock_interruptible_in: lock={lock}")
-        }
-        SchedEvent::MutexLockReturn { lock, ret } => {
-            write!(out, "mutex_lock_interruptible_ret: lock={lock} ret={ret}")
-        }
-        SchedEvent::MutexTrylock { lock, ret } => {
-            write!(out, "mutex_trylock_ret: lock={lock} ret={ret}")
-        }
-        SchedEvent::MutexUnlock { lock } => write!(out, "mutex_unlock_in: lock={lock}"),
-        SchedEvent::Donor { donor, running } => {
-            write!(out, "resched_donor: donor_pid={} running_pid={}", donor.0, running.0)
-        }
-        SchedEvent::ProxyMigrate { tid, orig_cpu, dest_cpu } => {
-            let (orig, dest) = (orig_cpu.0, dest_cpu.0);
-            write!(out, "resched_proxy_migrate: pid={} orig_cpu={orig} dest_cpu={dest}", tid.0)
-        }
-        SchedEvent::ProxyReturn { tid, orig_cpu, dest_cpu } => {
-            let (orig, dest) = (orig_cpu.0, dest_cpu.0);
-            write!(out, "resched_proxy_return: pid={} orig_cpu={orig} dest_cpu={dest}", tid.0)
-        }
         _ => unreachable!("the other kinds are written before"),
     }
 }
