@@ -1,8 +1,7 @@
 //! The state machine of [`crate::Response`], per thread id.
 //!
 //! It follows the project's independent judge of responses exactly, oddities included: thread ids
-//! and not tasks, and one wait per thread whatever the lock. Waits for the mutexes of programs, of
-//! which the judge does not know, are parts of responses too.
+//! and not tasks, and one wait per thread whatever the lock.
 
 use crate::{Event, Response, SchedEvent, TaskTracker, Tid, Timestamp};
 use std::collections::BTreeMap;
@@ -41,6 +40,9 @@ impl Responses {
                     thread.woken = Some(at);
                 }
             }
+            // The judge knows the kernel's locks alone: a wait for a program's mutex ends a response.
+            SchedEvent::ContentionBegin { lock, .. } | SchedEvent::ContentionEnd { lock, .. }
+                if lock.is_of_program() => {}
             SchedEvent::ContentionBegin { .. } => {
                 self.threads.entry(event.tid).or_default().is_contending = true;
             }
