@@ -12,7 +12,7 @@
 //! wait, and the owner's thread number stands eight bytes behind it. `futex(2)`.
 
 use crate::{CpuId, Event, LockFlags, LockHolder, LockId, OwnerBits, Recording, SchedEvent, Tid};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// `FUTEX_CMD_MASK`: without the flags for private words and the clock.
 const COMMAND: u32 = !(128 | 256);
@@ -70,7 +70,7 @@ struct Futex {
 /// process. Recordings without our recorder's `futex_begin` name none and are left as they are.
 pub fn resolve(recording: &mut Recording) -> usize {
     let calls = calls(&recording.events);
-    let locks = mutexes(&calls);
+    let locks = mutexes(&calls, &recording.events);
     if locks.is_empty() {
         return 0;
     }
@@ -119,16 +119,20 @@ fn calls(events: &[Event]) -> Vec<Futex> {
 }
 
 /// The words that are mutexes.
-fn mutexes(calls: &[Futex]) -> BTreeMap<Word, LockId> {
+fn mutexes(calls: &[Futex], events: &[Event]) -> BTreeMap<Word, LockId> {
+    let has_shared = calls.iter().any(|call| call.word.0 == SHARED);
+    let threads: BTreeSet<Tid> =
+        events.iter().filter(|_| has_shared).map(|event| event.tid).collect();
     let process_of: BTreeMap<Tid, Tid> =
         calls.iter().map(|call| (call.tid, call.process)).collect();
     // How many waits there are, and how many name an owner.
     let mut waits: BTreeMap<Word, (usize, usize)> = BTreeMap::new();
     for call in calls {
         let (Call::Wait { owner } | Call::Lock { owner }) = call.call else { continue };
+        // An owner releases with a call, unless it dies with a mutex that is robust.
         let is_thread = |owner: &Tid| {
-            let process = process_of.get(owner);
-            process == Some(&call.process) || call.word.0 == SHARED && process.is_some()
+            process_of.get(owner) == Some(&call.process)
+                || call.word.0 == SHARED && threads.contains(owner)
         };
         let names_one = owner.filter(|owner| *owner != call.tid).is_some_and(|o| is_thread(&o));
         let counts = waits.entry(call.word).or_default();
@@ -344,6 +348,17 @@ mod tests {
             5 2 ends 0
         "#]],
         );
+    }
+
+    #[test]
+    fn an_owner_may_die_with_a_mutex_that_is_robust() {
+        let text = "12 ret 0\n2 wait A owner 12\n2 ret 0";
+        check(text, &expect![[r#"
+            1 waits
+            1 2 begins
+            1 2 finds 12
+            2 2 ends 0
+        "#]]);
     }
 
     #[test]
