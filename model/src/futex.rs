@@ -353,12 +353,15 @@ mod tests {
     #[test]
     fn an_owner_may_die_with_a_mutex_that_is_robust() {
         let text = "12 ret 0\n2 wait A owner 12\n2 ret 0";
-        check(text, &expect![[r#"
+        check(
+            text,
+            &expect![[r#"
             1 waits
             1 2 begins
             1 2 finds 12
             2 2 ends 0
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]

@@ -8,8 +8,8 @@ use crate::render::{headline, name, scenario};
 use crate::scenario::Scenario;
 use analysis::Question;
 use anyhow::Result;
-use model::History;
 use model::demand::{Choices, Cover, Demand};
+use model::{History, Trace};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -72,7 +72,7 @@ fn as_json(input: &Input, history: &History) -> Value {
         "kernel": kernel(input),
         "clock": format.and_then(|f| f.clock.clone()),
         "events": r.total(),
-        "used": r.events.len(),
+        "used": used(trace),
         "counts": r.counts,
         "cpus": r.cpus.iter().map(|c| c.0).collect::<Vec<_>>(),
         "begin_ns": r.span.map(|s| s.0.0),
@@ -87,6 +87,11 @@ fn as_json(input: &Input, history: &History) -> Value {
         "questions": questions,
         "calibrated": demand(history).map_or(Value::Null, |d| calibrated_json(&d)),
     })
+}
+
+/// Events of the file that something is made of; what was concluded from them is not counted.
+fn used(trace: &Trace) -> u64 {
+    trace.counts.values().sum()
 }
 
 fn kernel(input: &Input) -> Option<String> {
@@ -112,7 +117,7 @@ fn as_text(input: &Input, history: &History) -> String {
             "its recorder was killed: the recording ends there, in the middle of things\n\n",
         );
     }
-    let _ = writeln!(text, "{:>12}  events, of these {} are used:", r.total(), r.events.len());
+    let _ = writeln!(text, "{:>12}  events, of these {} are used:", r.total(), used(trace));
     for (event, count) in &r.counts {
         let _ = writeln!(text, "{count:>12}  {}", name(event));
     }
