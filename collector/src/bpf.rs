@@ -36,7 +36,7 @@ mod system_call;
 mod transfer;
 
 pub use btf::{Btf, BtfError, Function, KERNEL_BTF};
-pub use check::{Check, check};
+pub use check::{Check, check, check_contended};
 pub use error::{BpfError, Step};
 pub use event::{
     EventKind, FUTEX_EVENTS, Field, MUTEX_CALL_EVENTS, OWNER_EVENTS, SYSTEM, Sign, TRANSFER_EVENTS,

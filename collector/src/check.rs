@@ -30,14 +30,19 @@ pub(crate) fn probes(mounted: &Tracefs, offer: &mut Offer) {
     offer.bpf = bpf.owner.err().map(|error| error.to_string());
     offer.futexes = bpf.futexes.err().map(|error| error.to_string());
     offer.transfers = bpf.transfers.err().map(|error| error.to_string());
-    let why = |(by, works): (CallProbe, Result<(), bpf::BpfError>)| {
-        (by, works.err().map(|error| why_no_calls(by, &error)))
-    };
-    offer.contended_calls = bpf.contended.into_iter().map(why).collect();
     let readme = mounted.read("README", "know which dynamic events there are");
     offer.call_probes = dynamic::offered(&readme.unwrap_or_default());
     let fentry = bpf.mutex_calls.err().map(|error| error.to_string());
     offer.call_probes.push((CallProbe::Fentry, fentry));
+}
+
+/// Finds out how the calls of contended mutexes can be seen, and writes it into the offer.
+pub(crate) fn contended_calls(offer: &mut Offer) {
+    let why = |(by, works): (CallProbe, Result<(), bpf::BpfError>)| {
+        (by, works.err().map(|error| why_no_calls(by, &error)))
+    };
+    let tried = bpf::check_contended(Path::new(bpf::KERNEL_BTF));
+    offer.contended_calls = tried.into_iter().map(why).collect();
 }
 
 /// Why the calls of contended mutexes cannot be seen this way, without a way out: that is another
@@ -178,6 +183,7 @@ pub fn check() -> Vec<Finding> {
     }
     engines(&mounted, &mut offer);
     probes(&mounted, &mut offer);
+    contended_calls(&mut offer);
     findings.push(Finding::of(
         "tracefs",
         format!("{}: an instance can be made", mounted.root().display()),

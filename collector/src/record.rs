@@ -88,6 +88,9 @@ fn look(tracefs: &Tracefs, request: &Request) -> Result<Offer> {
     if request.detail > Detail::Contention || request.futex == Futex::Yes {
         crate::check::probes(tracefs, &mut offer);
     }
+    if request.detail == Detail::Sections {
+        crate::check::contended_calls(&mut offer);
+    }
     Ok(offer)
 }
 

@@ -25,8 +25,6 @@ pub struct Check {
     /// Whether [`Programs::load_mutex_calls`] and attaching them work; if so, the functions
     /// whose calls would not be seen because the kernel does not have them.
     pub mutex_calls: Result<Vec<&'static str>, BpfError>,
-    /// Whether [`Programs::load_contended`] and attaching them work, by each way, the best first.
-    pub contended: [(CallProbe, Result<(), BpfError>); 3],
 }
 
 /// Loads and attaches every program for a moment; nothing stays in the kernel.
@@ -58,18 +56,34 @@ pub fn check(btf_path: &Path, system_calls: Option<[u16; 2]>) -> Check {
         })
         .map(|_| ()),
         mutex_calls: attached(&Programs::load_mutex_calls),
-        contended: [CallProbe::Fprobe, CallProbe::Kprobe, CallProbe::Fentry].map(|by| {
-            let load = |btf: &Btf, id: u16, output: &Output| {
-                Programs::load_contended(btf, id, output, by, None)
-            };
-            (by, attached(&load).map(|_| ()))
-        }),
     }
+}
+
+/// The ways in which [`Programs::load_contended`] and attaching them may work, up to the first that
+/// does; nothing stays in the kernel.
+///
+/// It takes longer than the rest: code of the kernel is changed, and changed back.
+#[must_use]
+pub fn check_contended(btf_path: &Path) -> Vec<(CallProbe, Result<(), BpfError>)> {
+    const ID: u16 = 1;
+    let mut tried = Vec::new();
+    for by in [CallProbe::Fprobe, CallProbe::Kprobe, CallProbe::Fentry] {
+        let works = || {
+            let btf = Btf::read(btf_path)?;
+            let programs = Programs::load_contended(&btf, ID, &Output::new()?, by, None)?;
+            programs.attach().map(drop)
+        };
+        tried.push((by, works()));
+        if tried.last().is_some_and(|(_, works)| works.is_ok()) {
+            break;
+        }
+    }
+    tried
 }
 
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use super::{check, check_contended};
     use std::path::Path;
 
     #[test]
@@ -77,7 +91,8 @@ mod tests {
         let check = check(Path::new("/nonexistent/vmlinux"), None);
         let parts = [check.types, check.owner, check.transfers, check.futexes];
         let errors = parts.map(Result::err).into_iter().chain([check.mutex_calls.err()]);
-        let contended = check.contended.map(|(_, result)| result.err());
+        let contended = check_contended(Path::new("/nonexistent/vmlinux"));
+        let contended = contended.into_iter().map(|(_, result)| result.err());
         for error in errors.chain(contended) {
             let error = error.expect("there is no such file");
             assert_eq!(error.errno(), Some(libc::ENOENT));
