@@ -290,7 +290,7 @@ fn what_a_program_writes_can_be_wrong_too() {
     check(
         "mutex m flags big",
         expect![
-            "at line 1: `big` is no flag of a lock; there are spin, read, write, rt, percpu, mutex and numbers, as in `0x40`"
+            "at line 1: `big` is no flag of a lock; there are spin, read, write, rt, percpu, mutex, user and numbers, as in `0x40`"
         ],
     );
     check("A run 1 ... run 2", expect!["at line 1: `run` is one word too many"]);
