@@ -116,6 +116,7 @@ mod tests {
     #[test]
     fn the_one_for_which_less_speaks_is_in_doubt() {
         assert_eq!(marked_by_weight(&[(0, 0, 10, 9), (1, 5, 6, 3)]), [vec![false], vec![true]]);
+        assert_eq!(marked_by_weight(&[(0, 0, 10, 3), (1, 5, 6, 9)]), [vec![true], vec![false]]);
     }
 
     #[test]
