@@ -209,6 +209,9 @@ impl Build {
             *index -= usize::from(*index > n);
         }
         self.came.0.step -= usize::from(self.came.0.step > n);
+        if let Some(call) = &mut self.call {
+            call.removed(n);
+        }
     }
 
     /// Takes the doubtful steps out, when all of it is known.
@@ -235,6 +238,9 @@ impl Build {
             *index += usize::from(*index >= n);
         }
         self.came.0.step += usize::from(self.came.0.step > n);
+        if let Some(call) = &mut self.call {
+            call.inserted(n, at);
+        }
     }
 
     /// It has called `sched_yield` since it came to its CPU, and nothing since.

@@ -30,6 +30,18 @@ pub(super) struct Call {
     waits: bool,
 }
 
+impl Call {
+    /// A step of an earlier time is put at index `n`.
+    pub(super) fn inserted(&mut self, n: usize, at: u64) {
+        self.step += usize::from(n < self.step || n == self.step && at < self.at);
+    }
+
+    /// The step at index `n` is taken out.
+    pub(super) fn removed(&mut self, n: usize) {
+        self.step -= usize::from(n < self.step);
+    }
+}
+
 /// A section of a mutex whose own calls are not recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Section {
