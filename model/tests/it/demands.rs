@@ -290,6 +290,41 @@ fn a_write_that_a_signal_ends_has_let_go_of_the_mutex() {
     );
 }
 
+/// `low` is woken on its way to sleep: that wakeup is put into the first call of `high`, which is in
+/// its second one by then. The section of the first one stays.
+#[test]
+fn a_wakeup_in_the_past_of_a_call_is_no_part_of_it() {
+    check(
+        "0 0 x switch x R low
+         0 1 y switch y R high
+         10 1 high put p 100 m
+         15 1 high waking low 0
+         20 1 high moved p 100
+         30 1 high put p 100 m
+         32 0 low switch low S idle
+         34 1 high wakeup low 0
+         40 1 high moved p 100
+         50 1 high switch high S idle
+         52 0 idle switch idle R low
+         60 0 low switch low S idle",
+        expect![[r#"
+            cpus 2
+            latency wake-idle 0.037 wake-deep 0.037
+            end 0.06
+            mutex m0 0x2
+            pipe pipe0 0x1 mutex m0
+
+            x  allowed all  ...
+            low  allowed all  run 0.032  wait  run 0.008  wait  ...
+            y  cpu 1  allowed all  ...
+            high  cpu 1  allowed all
+                run 0.015  wake low  lock m0  run 0.005  put pipe0 100  unlock m0  run 0.01  lock m0  run 0.01
+                put pipe0 100  unlock m0  run 0.01  wait  ...
+            # WaitCutOff x2
+        "#]],
+    );
+}
+
 /// A call that does not wait asks for all it asked for, also where it got nothing.
 #[test]
 fn a_call_that_does_not_wait() {
