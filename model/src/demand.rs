@@ -19,6 +19,7 @@ mod machine;
 mod message;
 mod note;
 mod order;
+mod pace;
 mod presence;
 mod priority;
 mod program;

@@ -281,6 +281,12 @@ impl Build {
         Some((s.from + (total - s.total)).min(s.to))
     }
 
+    /// CPU time at which it left its CPU between two others.
+    pub(super) fn left_between(&self, from: u64, to: u64) -> Option<u64> {
+        let next = self.stretches.partition_point(|s| s.total <= from);
+        self.stretches.get(next).map(|s| s.total).filter(|left| *left < to)
+    }
+
     /// Where the program stood at a moment: behind what began by then, and before it left its CPU.
     pub(super) fn place_at(&self, at: u64) -> Place {
         let mut step = self.steps.partition_point(|s| s.at < at);

@@ -10,7 +10,8 @@ use super::section::{self, Guess, Held, Known};
 use super::sleep::timed;
 use super::{
     Arrival, Demand, DemandBuffer, DemandLock, DemandNote, Group, GroupIndex, Latencies, LockIndex,
-    Machine, Op, SleepEnd, TaskDemand, cgroup, coincidence, hidden, message, order, unseen, yields,
+    Machine, Op, SleepEnd, TaskDemand, cgroup, coincidence, hidden, message, order, pace, unseen,
+    yields,
 };
 use crate::{CpuId, Hold, Names, Nanos, TaskInfo, Timestamp, Trace};
 use std::collections::{BTreeMap, BTreeSet};
@@ -339,9 +340,20 @@ impl Programs {
         }
         let builds: Vec<&Build> = self.programs.iter().map(|p| &p.build).collect();
         coincidence::refute(&builds, &mut hidden);
-        let assumed = hidden.iter().map(|h| h.len() as u64).sum();
+        let mut assumed: u64 = hidden.iter().map(|h| h.len() as u64).sum();
         for (f, hidden) in filled.iter_mut().zip(&hidden) {
             hidden::insert(&mut f.ops, hidden);
+        }
+        // Who runs on another CPU at the time would meet it and be seen.
+        if self.machine.cpus.len() == 1 {
+            let program = |(f, build)| {
+                let Filled { ops, holds, .. }: &mut Filled = f;
+                (ops, &holds[..], build)
+            };
+            let builds = builds.iter().copied();
+            let mut paced: Vec<pace::Program<'_>> =
+                filled.iter_mut().zip(builds).map(program).collect();
+            assumed += pace::fill(&mut paced, is_guessed);
         }
         let mut programs: Vec<(&mut Vec<Op>, &[LockIndex])> =
             filled.iter_mut().map(|f| (&mut f.ops, &f.holds[..])).collect();
