@@ -1,10 +1,11 @@
-//! How far a replay can be trusted: the recording against its own replay under `none`.
+//! How far a replay can be trusted: the recording against its own replays under `none`.
 
-use crate::compare::{TaskPair, compare, relative_change};
+use crate::compare::relative_change;
 use crate::identity::TaskKey;
-use crate::summary::{BasisShares, Summary, TaskSummary, owner_shares};
+use crate::summary::{BasisShares, Summary, TaskSummary, owner_shares, summary};
 use model::{LockKind, Trace};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Fewest recorded responses that make a task's mean worth comparing.
 const FEWEST_RESPONSES: u64 = 5;
@@ -97,7 +98,7 @@ fn misses(median: Option<f64>, recorded: &Summary, overall: &Overall) -> Vec<Mis
     .collect()
 }
 
-/// Sums over all tasks, replay against recording: 0.1 is 10 % more. `None` where the recording has
+/// Sums over all tasks, the mean of the replays against the recording: 0.1 is 10 % more. `None` where the recording has
 /// none.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Overall {
@@ -116,8 +117,11 @@ pub struct Overall {
 }
 
 impl Overall {
-    fn of(recorded: &Summary, replayed: &Summary) -> Self {
-        let change = |of: fn(&Summary) -> f64| relative_change(of(recorded), of(replayed));
+    fn of(recorded: &Summary, replays: &[&Summary]) -> Self {
+        let change = |of: fn(&Summary) -> f64| {
+            let sum: f64 = replays.iter().map(|replayed| of(replayed)).sum();
+            relative_change(of(recorded), sum / replays.len().max(1) as f64)
+        };
         Self {
             lock_wait: change(|s| s.waits.length.total_ns as f64),
             run_delay: change(|s| s.tasks.iter().map(|t| t.runnable_ns as f64).sum()),
@@ -150,43 +154,88 @@ pub struct TaskFidelity {
     pub switch_error: Option<f64>,
 }
 
-/// Compares a recording with its replay under the policy it was recorded under, in which tasks
-/// acquire locks of some kinds themselves.
+/// Compares a recording with replays under the policy it was recorded under, in which tasks acquire
+/// locks of some kinds themselves.
+///
+/// What is compared is the mean of the replays: one replay is one throw, and a verdict on it another
+/// one with another seed. Without any replay everything is missed.
 #[must_use]
 pub fn fidelity(
     recorded: &Trace,
-    replayed: &Trace,
+    replays: &[&Summary],
     acquires: impl Fn(LockKind) -> bool,
 ) -> Fidelity {
-    let comparison = compare(recorded, replayed);
+    let before = summary(recorded);
+    let after = means(replays);
     let span = recorded.span().0.max(1) as f64;
-    let mut tasks: Vec<TaskFidelity> =
-        comparison.tasks.iter().filter_map(|pair| task(pair, span)).collect();
-    tasks.sort_by(|a, b| b.response_error.total_cmp(&a.response_error));
+    let of_task = |before| task(before, &after, span);
+    let mut tasks: Vec<TaskFidelity> = before.tasks.iter().filter_map(of_task).collect();
+    tasks.sort_by(|a, b| {
+        b.response_error.total_cmp(&a.response_error).then_with(|| a.key.cmp(&b.key))
+    });
     let worst = tasks.first().map(|t| (t.key.clone(), t.response_error));
     // Sorted from the worst: the upper one of two middles is the first of them.
     let matters = |t: &&TaskFidelity| t.response_share >= LEAST_SHARE;
     let material: Vec<f64> = tasks.iter().filter(matters).map(|t| t.response_error).collect();
     let median = material.get(material.len() / 2).copied();
-    let overall = Overall::of(&comparison.before, &comparison.after);
+    let overall = Overall::of(&before, replays);
     let owners = owner_shares(recorded, acquires);
-    let misses = misses(median, &comparison.before, &overall);
+    let misses = misses(median, &before, &overall);
     Fidelity { tasks, median_response_error: median, worst, overall, misses, owners }
 }
 
-fn task(pair: &TaskPair, span: f64) -> Option<TaskFidelity> {
-    let before = pair.before.as_ref().filter(|t| t.responses.count >= FEWEST_RESPONSES)?;
-    let after = pair.after.as_ref();
-    let error = |of: fn(&TaskSummary) -> f64| {
-        relative_change(of(before), after.map_or(0.0, of)).map(f64::abs)
-    };
+/// What a task is compared by.
+#[derive(Clone, Copy, Debug, Default)]
+struct Measured {
+    response: f64,
+    wait: f64,
+    delay: f64,
+    switches: f64,
+}
+
+impl Measured {
+    fn of(task: &TaskSummary) -> Self {
+        Self {
+            response: task.responses.mean_ns,
+            wait: task.waits.length.total_ns as f64,
+            delay: task.runnable_ns as f64,
+            switches: task.switches as f64,
+        }
+    }
+}
+
+/// The means of all replays; who is not in one of them has nothing there.
+fn means<'s>(replays: &[&'s Summary]) -> BTreeMap<&'s TaskKey, Measured> {
+    let mut means: BTreeMap<&TaskKey, Measured> = BTreeMap::new();
+    let part = 1.0 / replays.len().max(1) as f64;
+    for task in replays.iter().flat_map(|replayed| &replayed.tasks) {
+        let (mean, of) = (means.entry(&task.key).or_default(), Measured::of(task));
+        mean.response += part * of.response;
+        mean.wait += part * of.wait;
+        mean.delay += part * of.delay;
+        mean.switches += part * of.switches;
+    }
+    means
+}
+
+fn task(
+    before: &TaskSummary,
+    after: &BTreeMap<&TaskKey, Measured>,
+    span: f64,
+) -> Option<TaskFidelity> {
+    if before.responses.count < FEWEST_RESPONSES {
+        return None;
+    }
+    let after = after.get(&before.key).copied().unwrap_or_default();
+    let recorded = Measured::of(before);
+    let error = |of: fn(&Measured) -> f64| relative_change(of(&recorded), of(&after)).map(f64::abs);
     Some(TaskFidelity {
-        key: pair.key.clone(),
+        key: before.key.clone(),
         responses: before.responses.count,
         response_share: before.responses.total_ns as f64 / span,
-        response_error: error(|t| t.responses.mean_ns).unwrap_or(0.0),
-        wait_error: error(|t| t.waits.length.total_ns as f64),
-        delay_error: error(|t| t.runnable_ns as f64),
-        switch_error: error(|t| t.switches as f64),
+        response_error: error(|m| m.response).unwrap_or(0.0),
+        wait_error: error(|m| m.wait),
+        delay_error: error(|m| m.delay),
+        switch_error: error(|m| m.switches),
     })
 }

@@ -41,7 +41,7 @@ pub(crate) struct Draws {
 
 impl Draws {
     /// A mean of fewer is no estimate.
-    const LEAST: usize = 8;
+    pub(crate) const LEAST: usize = 8;
     /// More at a time: not as many as there are cores, for answers are the same on every machine.
     const STEP: usize = 4;
 
@@ -58,19 +58,16 @@ impl Draws {
     }
 }
 
-/// The estimates and intervals of a comparison of two variants, from pairs of replays.
-pub(crate) fn intervals(
+/// Pairs of replays under two variants; none where nothing can be drawn.
+pub(crate) fn draws(
     study: &Study,
     [before, after]: [&Variant; 2],
-    fidelity: &Fidelity,
     draws: Draws,
-) -> Result<Intervals> {
-    if draws.most == 0 || [before, after].iter().any(|v| v.policy == Policy::Recorded) {
-        return Ok(Intervals::default());
-    }
-    let steadiest_permille = study.demand.steadiest_permille();
-    let doubts = Doubts { fidelity, steadiest_permille };
+) -> Result<Vec<Draw>> {
     let mut list: Vec<Draw> = Vec::new();
+    if draws.most == 0 || [before, after].iter().any(|v| v.policy == Policy::Recorded) {
+        return Ok(list);
+    }
     loop {
         let done = list.len();
         let n = if done == 0 { draws.least } else { Draws::STEP.min(draws.most - done) };
@@ -83,9 +80,36 @@ pub(crate) fn intervals(
             list.push(draw?);
         }
         if list.len() >= draws.most || analysis::is_settled(&list) {
-            return Ok(analysis::intervals(&list, &doubts));
+            return Ok(list);
         }
     }
+}
+
+/// The estimates and intervals of a comparison of two variants.
+pub(crate) fn intervals(study: &Study, drawn: &[Draw], fidelity: &Fidelity) -> Intervals {
+    if drawn.is_empty() {
+        return Intervals::default();
+    }
+    let steadiest_permille = study.demand.steadiest_permille();
+    analysis::intervals(drawn, &Doubts { fidelity, steadiest_permille })
+}
+
+/// How far replays under `none` are from the recording: the mean of as many draws as any estimate
+/// needs, or of those that are asked for; without draws, one replay.
+pub(crate) fn fidelity(study: &Study, draws: Draws) -> Result<Fidelity> {
+    if study.is_scenario() {
+        return Ok(study.fidelity(&[]));
+    }
+    let none = Variant::plain(Policy::None);
+    let replays: Result<Vec<Summary>> = parallel(draws.least.max(1), |index| {
+        let none = none.clone();
+        let replay =
+            if draws.least == 0 { study.replay(none) } else { study.draw(index).replay(none) };
+        Ok(analysis::summary(&replay?.trace))
+    })
+    .into_iter()
+    .collect();
+    Ok(study.fidelity(&replays?.iter().collect::<Vec<_>>()))
 }
 
 /// What one mechanism brings.

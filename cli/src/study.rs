@@ -4,7 +4,7 @@ use crate::ensemble::{self, Draws};
 use crate::input::Input;
 use crate::outcome::say;
 use crate::render::name;
-use analysis::{Comparison, Fidelity, Intervals};
+use analysis::{Comparison, Fidelity, Intervals, Summary};
 use anyhow::{Result, bail};
 use model::demand::{Choices, Cover, Demand, DemandNote};
 use model::{History, Nanos, NoteKind, Recording, Trace};
@@ -298,11 +298,15 @@ impl Study {
         (self.replayed(variant, schedule), decisions)
     }
 
-    /// The recording against its own replay under `none`; of a scenario, whose schedule is what a
-    /// replay makes of it, that replay against itself.
-    pub(crate) fn fidelity(&self, base: &Replayed) -> Fidelity {
-        let recorded = if self.is_scenario() { &base.trace } else { self.recorded() };
-        analysis::fidelity(recorded, &base.trace, |kind| self.cover.acquires(kind))
+    /// The recording against its own replays under `none`; of a scenario, its schedule against
+    /// itself.
+    pub(crate) fn fidelity(&self, replays: &[&Summary]) -> Fidelity {
+        let acquires = |kind| self.cover.acquires(kind);
+        if self.is_scenario() {
+            let own = analysis::summary(self.recorded());
+            return analysis::fidelity(self.recorded(), &[&own], acquires);
+        }
+        analysis::fidelity(self.recorded(), replays, acquires)
     }
 }
 
@@ -379,13 +383,16 @@ impl Verdict {
             .map_err(|_| anyhow::anyhow!("a replay was left out"))?;
         let (base, other) = (base?, other?);
         let comparison = analysis::compare(&base.trace, &other.trace);
-        let fidelity = if base.variant.policy == Policy::None {
-            study.fidelity(&base)
+        let drawn = ensemble::draws(&study, [&base.variant, &other.variant], draws)?;
+        let fidelity = if base.variant != Variant::plain(Policy::None) {
+            ensemble::fidelity(&study, draws)?
+        } else if drawn.is_empty() {
+            study.fidelity(&[&comparison.before])
         } else {
-            study.fidelity(&study.replay(Variant::plain(Policy::None))?)
+            let replays = drawn.iter().take(Draws::LEAST).map(|draw| &draw.before);
+            study.fidelity(&replays.collect::<Vec<_>>())
         };
-        let intervals =
-            ensemble::intervals(&study, [&base.variant, &other.variant], &fidelity, draws)?;
+        let intervals = ensemble::intervals(&study, &drawn, &fidelity);
         Ok(Self { study, base, other, comparison, fidelity, intervals })
     }
 }

@@ -31,6 +31,10 @@ const PROGRAMS: [(&str, &str); 8] = [
     ),
 ];
 
+/// Recordings of each program; the first one is replayed, and all of them say how far the program's
+/// own runs lie apart.
+const RUNS: usize = 3;
+
 /// Median error up to which a recording counts as replayed, and what its totals may be off by.
 const NEAR_MEDIAN: f64 = 0.15;
 const NEAR_TOTAL: f64 = 0.2;
@@ -61,8 +65,14 @@ fn judge(binary: &Path, folder: &Path, files: &[&str]) -> Result<String> {
             continue;
         }
         let to = folder.join(format!("{}.dat", rows.len()));
-        record(binary, &to, command).with_context(|| name.to_owned())?;
-        rows.push(row(name, &replayed(binary, &to)?));
+        let mut switches = Vec::new();
+        for run in 0..RUNS {
+            let to = if run == 0 { to.clone() } else { folder.join("again.dat") };
+            record(binary, &to, command).with_context(|| name.to_owned())?;
+            switches.push(recorded_switches(binary, &to)?);
+        }
+        let own = spread(&switches);
+        rows.push(Row { own, ..row(name, &replayed(binary, &to)?) });
         std::fs::remove_file(&to)?;
     }
     for file in files {
@@ -92,14 +102,30 @@ fn record(binary: &Path, to: &Path, command: &str) -> Result<()> {
     Ok(())
 }
 
-/// What `resched replay --json` says of the baseline.
+/// What `resched replay --json` says of the baseline, the mean of eight replays.
 fn replayed(binary: &Path, recording: &Path) -> Result<Value> {
-    let mut replay = Command::new(binary);
-    replay.arg("replay").arg(recording).args(["--policy", "none", "--draws", "0", "--json"]);
-    let output = replay.output()?;
+    answer(binary, recording, &["replay", "--policy", "none", "--draws", "8", "--json"])
+}
+
+fn recorded_switches(binary: &Path, recording: &Path) -> Result<f64> {
+    let info = answer(binary, recording, &["info", "--json"])?;
+    let switches = info["counts"]["sched_switch"].as_f64();
+    switches.with_context(|| format!("{}: no switches counted", recording.display()))
+}
+
+fn answer(binary: &Path, recording: &Path, args: &[&str]) -> Result<Value> {
+    let output = Command::new(binary).args(args).arg(recording).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     serde_json::from_slice(&output.stdout)
         .with_context(|| format!("{}: {}: {said}", recording.display(), output.status))
+}
+
+/// Half the way from the least to the most, as a part of the mean.
+fn spread(values: &[f64]) -> Option<f64> {
+    let least = values.iter().copied().reduce(f64::min)?;
+    let most = values.iter().copied().reduce(f64::max)?;
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    (mean > 0.0).then(|| (most - least) / 2.0 / mean)
 }
 
 /// One recording's figures.
@@ -110,6 +136,8 @@ struct Row {
     totals: [Option<f64>; 4],
     is_refused: bool,
     worst: String,
+    /// How far the program's own runs lie apart in switches.
+    own: Option<f64>,
 }
 
 fn row(name: &str, answer: &Value) -> Row {
@@ -129,6 +157,7 @@ fn row(name: &str, answer: &Value) -> Row {
         totals: ["switches", "wakeups", "lock_wait", "cpu_time"].map(total),
         is_refused,
         worst,
+        own: None,
     }
 }
 
@@ -145,17 +174,18 @@ fn percent(part: Option<f64>) -> String {
 }
 
 fn table(rows: &[Row]) -> String {
-    let mut text = "| program | median error | switches | wakeups | lock waits | CPU time | answered | worst task |\n\
-                    |---|--:|--:|--:|--:|--:|---|---|\n"
+    let mut text = "| program | median error | switches | own runs | wakeups | lock waits | CPU time | answered | worst task |\n\
+                    |---|--:|--:|--:|--:|--:|--:|---|---|\n"
         .to_owned();
     for row in rows {
         let signed = |part: Option<f64>| {
             part.map_or("none".to_owned(), |part| format!("{:+.0} %", 100.0 * part))
         };
         let [switches, wakeups, lock_wait, cpu_time] = row.totals.map(signed);
+        let own = row.own.map_or("none".to_owned(), |own| format!("± {}", percent(Some(own))));
         let answered = if row.is_refused { "no" } else { "yes" };
         text += &format!(
-            "| {} | {} | {switches} | {wakeups} | {lock_wait} | {cpu_time} | {answered} | {} |\n",
+            "| {} | {} | {switches} | {own} | {wakeups} | {lock_wait} | {cpu_time} | {answered} | {} |\n",
             row.name,
             percent(row.median),
             row.worst
@@ -177,6 +207,12 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn own_runs_lie_apart_by_half_their_range() {
+        assert_eq!(spread(&[20.0, 44.0, 32.0]), Some(0.375));
+        assert_eq!((spread(&[5.0]), spread(&[0.0, 0.0]), spread(&[])), (Some(0.0), None, None));
+    }
+
+    #[test]
     fn a_row_says_how_far_the_baseline_is() {
         let task = |name: &str, share: f64, error: f64| json!({"key": {"name": name}, "response_share": share, "response_error": error});
         let answer = json!({"trust": {
@@ -185,13 +221,13 @@ mod tests {
             "misses": [],
             "tasks": [task("rare", 0.001, 9.0), task("often", 0.5, 0.2)],
         }});
-        expect![[r"
-            | program | median error | switches | wakeups | lock waits | CPU time | answered | worst task |
-            |---|--:|--:|--:|--:|--:|---|---|
-            | p | 10 % | -5 % | +1 % | none | +0 % | yes | `often`, 20 % |
+        expect![[r#"
+            | program | median error | switches | own runs | wakeups | lock waits | CPU time | answered | worst task |
+            |---|--:|--:|--:|--:|--:|--:|---|---|
+            | p | 10 % | -5 % | none | +1 % | none | +0 % | yes | `often`, 20 % |
 
             Of 1 recordings 1 have a median error of at most 15 % and totals of switches and lock waits within 20 %.
-        "]]
+        "#]]
         .assert_eq(&table(&[row("p", &answer)]));
     }
 }

@@ -1,7 +1,7 @@
 //! A recording against its replays.
 
 use crate::recorded::fixture;
-use analysis::{Measure, compare, fidelity};
+use analysis::{Fidelity, Measure, compare, fidelity, summary};
 use model::{Host, LockKind, Trace, assemble};
 use replay::{Options, Policy, replay};
 
@@ -13,12 +13,16 @@ fn replayed(name: &str, policy: Policy) -> Trace {
     assemble(&schedule.recording, Some(&host))
 }
 
+fn of(recorded: &Trace, replayed: &Trace) -> Fidelity {
+    fidelity(recorded, &[&summary(replayed)], LockKind::is_proxied)
+}
+
 const CLASSIC: &str = "recorded/classic3-full.dat";
 
 #[test]
 fn a_trace_is_its_own_best_replay() {
     let trace = fixture(CLASSIC);
-    let f = fidelity(&trace, &trace, LockKind::is_proxied);
+    let f = of(&trace, &trace);
     assert_eq!(f.median_response_error, Some(0.0));
     assert_eq!(f.worst.map(|(_, error)| error), Some(0.0));
     assert!(f.tasks.iter().any(|t| t.key.name == "high" && t.wait_error == Some(0.0)));
@@ -28,7 +32,7 @@ fn a_trace_is_its_own_best_replay() {
 fn the_recorded_policy_is_nearer_to_the_recording_than_another_one() {
     let recorded = fixture(CLASSIC);
     let error = |policy| {
-        let f = fidelity(&recorded, &replayed(CLASSIC, policy), LockKind::is_proxied);
+        let f = of(&recorded, &replayed(CLASSIC, policy));
         assert!(f.tasks.windows(2).all(|w| w[0].response_error >= w[1].response_error));
         assert!(f.owners.exact > 0.99, "{:?}", f.owners);
         let high = f.tasks.iter().find(|t| t.key.name == "high").expect("high responds");
@@ -59,10 +63,9 @@ fn proxy_execution_takes_the_inversion_away() {
 #[test]
 fn a_baseline_that_is_far_off_carries_no_prediction() {
     let recorded = fixture(CLASSIC);
-    let own = fidelity(&recorded, &replayed(CLASSIC, Policy::None), LockKind::is_proxied);
+    let own = of(&recorded, &replayed(CLASSIC, Policy::None));
     assert!(own.carries_predictions(), "{:?}", own.misses);
-    let other =
-        fidelity(&recorded, &fixture("recorded/localhandoff-full.dat"), LockKind::is_proxied);
+    let other = of(&recorded, &fixture("recorded/localhandoff-full.dat"));
     assert!(!other.carries_predictions(), "{:?}", other.misses);
 }
 
@@ -73,8 +76,25 @@ fn a_baseline_without_the_lock_waits_carries_no_prediction() {
     let mut base = replayed(CLASSIC, Policy::None);
     base.waits.clear();
     base.tasks.iter_mut().for_each(|task| task.waits.clear());
-    let lost = fidelity(&recorded, &base, LockKind::is_proxied);
+    let lost = of(&recorded, &base);
     let measures: Vec<Measure> = lost.misses.iter().map(|m| m.measure).collect();
     assert_eq!((measures, lost.misses[0].error), (vec![Measure::LockWait], -1.0));
     assert!(!lost.carries_predictions());
+}
+
+/// One replay is one throw: the mean of several is compared, whichever way each of them is off.
+#[test]
+fn the_mean_of_several_replays_is_compared() {
+    let recorded = fixture(CLASSIC);
+    let (own, proxy) = (summary(&recorded), summary(&replayed(CLASSIC, Policy::Pe73)));
+    let high = |replays: &[&analysis::Summary]| {
+        let f = fidelity(&recorded, replays, LockKind::is_proxied);
+        let high = f.tasks.iter().find(|t| t.key.name == "high").expect("high responds");
+        (high.response_error, f.overall.lock_wait.expect("waits are recorded"))
+    };
+    let near = |a: f64, b: f64| (a - b).abs() < 1e-9;
+    let (alone, both) = (high(&[&proxy]), high(&[&own, &proxy, &own, &own]));
+    assert!(alone.0 > 0.5 && near(both.0, alone.0 / 4.0), "{alone:?} {both:?}");
+    assert!(near(both.1, alone.1 / 4.0), "{alone:?} {both:?}");
+    assert_eq!(high(&[]).0, 1.0);
 }

@@ -2,6 +2,7 @@
 
 use super::{print, print_json, replay};
 use crate::args::Explain;
+use crate::ensemble::{self, Draws};
 use crate::input::Input;
 use crate::outcome::{Outcome, say};
 use crate::render::{lanes, ms, name, seconds, summary};
@@ -91,7 +92,8 @@ fn replays(study: &Study, policy: Policy) -> Result<(Vec<Replayed>, bool)> {
         return Ok((vec![study.replay(Variant::plain(policy))?], true));
     }
     let base = study.replay(Variant::plain(Policy::None))?;
-    let mut is_faithful = study.is_scenario() || replay::carries(study, &study.fidelity(&base));
+    let mut is_faithful = study.is_scenario()
+        || replay::carries(study, &ensemble::fidelity(study, Draws::usual(study))?);
     let mut list = Vec::new();
     // A scenario's schedule under `none` is what its episodes are from.
     if !study.is_scenario() || policy == Policy::None {

@@ -303,6 +303,20 @@ fn the_baseline_is_compared_with_the_recording() {
         .assert_eq(line.trim());
 }
 
+/// The seed chooses what is drawn and written, and not whether the answer can be trusted.
+#[test]
+fn trust_is_the_same_with_any_seed() {
+    let file = fixture("recorded/classic3-contention.dat");
+    let trust = |seed: &str, against: &str| {
+        let asked = ["--policy", "pe-7.3", "--draws", "2", "--seed", seed, "--against", against];
+        json(&[&["replay", &file][..], &asked, &["--json"]].concat())["trust"].clone()
+    };
+    let first = trust("0", "none");
+    assert_ne!(first["median_response_error"], Value::Null);
+    assert_eq!(first, trust("9", "none"));
+    assert_eq!(first, trust("9", "pe-7.1"));
+}
+
 /// The table shows the ratio of the means of all draws, and each draw has its own seed.
 #[test]
 fn the_prediction_is_the_mean_of_the_draws() {
