@@ -98,8 +98,8 @@ fn misses(median: Option<f64>, recorded: &Summary, overall: &Overall) -> Vec<Mis
     .collect()
 }
 
-/// Sums over all tasks, the mean of the replays against the recording: 0.1 is 10 % more. `None` where the recording has
-/// none.
+/// Sums over all tasks, the mean of the replays against the recording: 0.1 is 10 % more. `None`
+/// where the recording has none.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Overall {
     /// Time in lock waits.

@@ -384,7 +384,7 @@ impl Verdict {
         let (base, other) = (base?, other?);
         let comparison = analysis::compare(&base.trace, &other.trace);
         let drawn = ensemble::draws(&study, [&base.variant, &other.variant], draws)?;
-        let fidelity = if base.variant != Variant::plain(Policy::None) {
+        let fidelity = if base.variant.policy != Policy::None {
             ensemble::fidelity(&study, draws)?
         } else if drawn.is_empty() {
             study.fidelity(&[&comparison.before])

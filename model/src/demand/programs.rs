@@ -344,7 +344,7 @@ impl Programs {
         for (f, hidden) in filled.iter_mut().zip(&hidden) {
             hidden::insert(&mut f.ops, hidden);
         }
-        // Who runs on another CPU at the time would meet it and be seen.
+        // On more CPUs it made a recording worse: `docs/decisions.md`.
         if self.machine.cpus.len() == 1 {
             let program = |(f, build)| {
                 let Filled { ops, holds, .. }: &mut Filled = f;
